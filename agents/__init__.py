@@ -1,0 +1,1 @@
+"""Who thinks: planning, looking, judging, verifying and answering within a budget."""

@@ -1,0 +1,1 @@
+"""Where it runs: Ray Serve deployments, the Serve transport and archive jobs."""

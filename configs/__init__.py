@@ -1,0 +1,1 @@
+"""Profiles: which backend does which work, read from YAML."""

@@ -1,0 +1,1 @@
+"""How good: generated videos with exact truth, benchmark loaders and league tables."""

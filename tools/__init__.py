@@ -1,0 +1,1 @@
+"""Who perceives: media, speech, on-screen text, detection, embeddings, the clip store and vision-language models."""

@@ -1,0 +1,1 @@
+"""Vision-language models: one explicit pipeline over unmodified transformers classes."""

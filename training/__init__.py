@@ -1,0 +1,1 @@
+"""How models are made: recipes for the small shipped models."""
