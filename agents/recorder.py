@@ -3,9 +3,11 @@
 import fcntl
 import hashlib
 import logging
+import os
 import secrets
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -55,7 +57,8 @@ class Recorder:
         path.mkdir()
         (path / "blobs").mkdir()
         # One unbuffered write a line: it is with the kernel at once, where the end of this process cannot harm it.
-        self._file = (path / "events.jsonl").open("ab", buffering=0)
+        self._file = os.open(path / "events.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._close = weakref.finalize(self, os.close, self._file)
         # The kernel lets go of the lock when the process ends, however it ends: this is how readers tell a run that is
         # still going from one that crashed. A file system without locks makes every unfinished run look alive.
         with suppress(OSError):
@@ -144,16 +147,17 @@ class Recorder:
                 _write_atomically(self.path / "run.json", content)
             except OSError as error_:
                 self._missed(error_)
-            self._file.close()
+            self._close()
 
     def _append(self, line: bytes) -> None:
         rest = (b"\n" if self._torn else b"") + line + b"\n"
         try:
+            if not self._close.alive:
+                raise OSError("a tool answered after the run had ended")
             while rest:
-                rest = rest[self._file.write(rest) :]
+                rest = rest[os.write(self._file, rest) :]
                 self._torn = bool(rest)
-        except (OSError, ValueError) as error:
-            # ValueError: the file is closed, because a tool answered after the run had ended.
+        except OSError as error:
             self._missed(error)
 
     def _keep(self, jpeg: bytes) -> str:
