@@ -1,0 +1,1 @@
+"""What the rules know: parsing questions, resolving anchors, matching evidence, extracting answers. No model."""
