@@ -83,6 +83,7 @@ class RunInfo(BaseModel):
         created, ended: seconds since 1970-01-01 UTC.
         answer, verdict, cost: of the final answer, None before.
         error: why it failed.
+        model: the chat model that reasons, None where the rules do.
         prompts: SHA-256 of every prompt that the reasoner uses, by name.
         forked_from: the run that this one continues with another action.
         warnings: what is damaged, a sentence each.
@@ -100,6 +101,7 @@ class RunInfo(BaseModel):
     verdict: AnswerVerdict | None = None
     cost: Cost | None = None
     error: str | None = None
+    model: str | None = None
     prompts: dict[str, str] = Field(default_factory=dict)
     forked_from: Fork | None = None
     warnings: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """The part that plans, decides and writes: rules, or a chat model. One file each in ``agents/reasoners``."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -68,6 +68,13 @@ class Reasoner(ABC):
 
     Every method may be cut short by the question's time limit (`asyncio.CancelledError`).
     """
+
+    #: Name of the chat model that thinks, for the trace; None without one.
+    model: str | None = None
+
+    def prompts(self) -> Mapping[str, str]:
+        """SHA-256 of every prompt in use by name, for the trace."""
+        return {}
 
     @abstractmethod
     async def plan(self, question: Question, videos: Sequence[Video]) -> Plan:

@@ -51,6 +51,7 @@ class TraceStore:
         question: Question,
         profile: str,
         *,
+        model: str | None = None,
         prompts: Mapping[str, str] | None = None,
         forked_from: Fork | None = None,
     ) -> Recorder:
@@ -58,6 +59,7 @@ class TraceStore:
 
         Args:
             profile: name of the profile that answers.
+            model: the chat model that reasons, if one does.
             prompts: SHA-256 of every prompt in use, by name.
             forked_from: the run that this one continues.
         """
@@ -70,6 +72,7 @@ class TraceStore:
                 profile=profile,
                 status="running",
                 created=created / 1e6,
+                model=model,
                 prompts=dict(prompts or {}),
                 forked_from=forked_from,
             )
