@@ -18,7 +18,7 @@ Form = Literal[
 
 _ITEM = (
     r"(?:on-?screen\s+)?(?:word|thing|time|text|slide|title|caption|sign|sentence|mention|object|person|line|one|topic|"
-    r"statement|utterance|subtitle|scene|question|number|phrase|name|place|message|city|animal|country)s?"
+    r"statement|utterance|subtitle|scene|question|number|phrase|name|place|message|city)s?"
 )
 _PICK = re.compile(rf"\b(?P<which>first|last|final|second|third|fourth|fifth)\s+(?={_ITEM}\b)", re.I)
 #: "Which city is ...", "What number does ...": the noun names a class and need not stand in the evidence.
@@ -38,7 +38,7 @@ _AUXILIARY = re.compile(r"^(?:is|are|was|were|does|do|did|has|have|had|can|could
 _PICTURE = re.compile(
     r"\b(?:in|of) the (?:video|film|clip|footage|movie|frame|picture|scene|shot|image|background|foreground)\b", re.I
 )
-_GENERIC_OBJECTS = frozenset({"object", "objects", "thing", "things", "item", "items", "moving", "motion", "movement"})
+_GENERIC_OBJECTS = frozenset({"object", "objects", "thing", "things", "item", "items", "moving", "movement"})
 _PEOPLE = frozenset({"man", "woman", "person", "people", "guy", "lady", "speaker"})
 _AMOUNTS = frozenset({"number", "amount", "total", "year", "many", "much"})
 

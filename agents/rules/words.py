@@ -7,15 +7,17 @@ by a phonetic key; numbers are compared exactly, because one wrong digit is anot
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 from agents.rules.lexicon import RELATED, STOPWORDS
 from agents.rules.numbers import number_at
 
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+)*(?:['’][^\W\d_]+)?")
-_SUFFIXES = ("ingly", "ations", "ation", "ings", "ing", "edly", "ies", "ied", "ness", "ment", "ers", "ed", "es", "er")
-_SUFFIXES += ("ly", "s")
+_SUFFIXES = (
+    *("ingly", "ations", "ation", "ings", "ing", "edly", "ies", "ied"),
+    *("ness", "ment", "ers", "ed", "es", "er", "ly", "s"),
+)
 #: Two words count as the same from this similarity on.
 SAME = 0.75
 
@@ -140,20 +142,19 @@ def best_match(word: str, text: Sequence[str]) -> tuple[float, int]:
     return best, where
 
 
-def coverage(query: Sequence[str], text: str) -> float:
+def coverage(query: Sequence[str], text: str, light: Collection[str] = ()) -> float:
     """Share of the query's meaning that ``text`` contains, 0..1; 1 for an empty query.
 
-    A word counts by its similarity from `SAME` on and not at all below it.
+    A word counts by its similarity from `SAME` on and not at all below it; words in ``light`` count for a third.
     """
     words = tokens(text)
-    total = sum(weight(word) for word in query)
-    if not total:
-        return 1.0
-    got = 0.0
+    total = got = 0.0
     for word in query:
+        heavy = weight(word) / (3 if word in light else 1)
+        total += heavy
         alike, _ = best_match(word, words)
-        got += weight(word) * alike if alike >= SAME else 0.0
-    return got / total
+        got += heavy * alike if alike >= SAME else 0.0
+    return got / total if total else 1.0
 
 
 def matched_positions(query: Sequence[str], text: str) -> list[int]:

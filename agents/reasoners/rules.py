@@ -1,0 +1,31 @@
+"""The reasoner that needs no model."""
+
+from collections.abc import Sequence
+
+from agents.question import Question
+from agents.reasoner import Decision, Plan, Reasoner
+from agents.rules.judge import judge
+from agents.rules.plan import plan
+from agents.rules.zoom import decide
+from agents.state import Draft, State
+from tools.media.video import Video
+
+
+class RuleReasoner(Reasoner):
+    """Deterministic rules over words and times: the same question about the same evidence gives the same steps.
+
+    It reads English questions, finds what evidence says in the evidence's own words, and says nothing that the words
+    of the evidence do not contain. It does not infer, sum up or translate.
+    """
+
+    async def plan(self, question: Question, videos: Sequence[Video]) -> Plan:
+        """Splits the question at its temporal clauses."""
+        return Plan(sub_questions=plan(question))
+
+    async def decide(self, state: State) -> Decision:
+        """Searches, then perceives the best match, then zooms into it."""
+        return Decision(actions=decide(state))
+
+    async def answer(self, state: State) -> Draft:
+        """Extracts the answer from the evidence that contains the question's words."""
+        return judge(state).draft

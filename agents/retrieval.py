@@ -1,0 +1,83 @@
+"""From sub-questions to searches of the index."""
+
+from collections.abc import Sequence
+
+from agents.actions import Search
+from agents.answer import SubQuestion
+from agents.rules.anchors import NEAR, Window, parse_anchor, windows
+from agents.rules.judge import bounds
+from agents.state import State
+from tools.evidence import Scope
+from tools.media.span import Span
+
+#: Hits of an ordinary search, and of one that lists everything in a part of the videos.
+HITS = 20
+LISTED = 500
+
+
+def searches(state: State, *, dependents: bool = False) -> list[Search]:
+    """The first searches: each sub-question's query, and the options of a multiple-choice question.
+
+    Args:
+        dependents: also for sub-questions whose anchor is not resolved yet, over all that is in scope.
+    """
+    found: list[Search] = []
+    limits = bounds(state)
+    for item in state.sub_questions:
+        where = windows(parse_anchor(item.anchor), {}, limits)
+        if where is None:
+            if not dependents:
+                continue
+            where = [Window(video_id, span) for video_id, span in limits.items()]
+        found += in_windows(state, item, where, item.query)
+    if state.question.options and state.sub_questions:
+        last = state.sub_questions[-1]
+        where = windows(parse_anchor(last.anchor), {}, limits)
+        for option in state.question.options if where is not None or dependents else ():
+            found += in_windows(state, last, where or [], f"{last.query} {option}".strip())
+    return list(dict.fromkeys(found))
+
+
+def in_windows(state: State, item: SubQuestion, where: Sequence[Window], query: str) -> list[Search]:
+    """A search for each different span; without a query the clips there in order of time."""
+    spans: dict[tuple[float, float] | None, list[str]] = {}
+    limits = bounds(state)
+    for window in where:
+        if window.video_id is None:
+            continue
+        span = window.span
+        whole = span == limits.get(window.video_id) and state.question.scope.span is None
+        spans.setdefault(None if whole else (span.start, span.end), []).append(window.video_id)
+    everything = len(limits)
+    return [
+        Search(
+            sub_question=item.id,
+            query=query,
+            scope=Scope(
+                # A search over all that is indexed names no videos: a thousand ids would only slow it down.
+                video_ids=() if span is None and len(ids) == everything and not _named(state) else tuple(ids),
+                span=None if span is None else Span.of(*span),
+                kinds=item.kinds,
+            ),
+            limit=HITS if query else LISTED,
+            reason=f"clips about '{query}'" if query else "all clips there, in order of time",
+        )
+        for span, ids in spans.items()
+    ]
+
+
+def near(window: Window) -> Window:
+    """The part of a window that lies within `NEAR` seconds of what it refers to."""
+    if window.reference is None:
+        return window
+    if window.relation == "after":
+        span = Span.of(window.span.start, min(window.span.end, window.reference.end + NEAR))
+    elif window.relation == "before":
+        span = Span.of(max(window.span.start, window.reference.start - NEAR), window.span.end)
+    else:
+        return window
+    return Window(window.video_id, span, window.relation, window.reference)
+
+
+def _named(state: State) -> bool:
+    return bool(state.question.scope.video_ids) or state.question.scope.span is not None

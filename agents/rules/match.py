@@ -1,0 +1,236 @@
+"""Evidence that answers a sub-question, best first.
+
+How well a hit ranks in a search is no proof: what counts is how much of the question's content words the evidence
+itself contains (see `agents.rules.words.coverage`), and that it lies where the anchor wants it.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from agents.answer import SubQuestion
+from agents.rules.anchors import NEAR, Anchor, Window
+from agents.rules.question import Parsed
+from agents.rules.words import coverage, matched_positions, text_similarity, tokens
+from tools.evidence import Evidence
+from tools.media.span import Span
+
+#: Coverage from which on evidence answers a question.
+FOUND = 0.6
+#: Longest pause in seconds over which two utterances are read as one.
+PAUSE = 2.5
+#: Similarity from which on two observations of the same seconds are the same thing seen twice.
+REPEATED = 0.6
+#: A vision-language model's answer below this confidence is no evidence.
+SEEN = 0.3
+
+_CLOCK_FACE = re.compile(r"[\[(]?\d{1,2}[:.]\d{2}(?:[:.]\d{2,3})*[\])]?(?:\s*[ap]\.?m\.?)?|\d{1,3}", re.I)
+_NO_ANSWER = re.compile(
+    r"^\W*(?:not (?:visible|sure|found)|unknown|unclear|nothing|none|i (?:do not|don't|can ?not))", re.I
+)
+
+
+@dataclass(frozen=True)
+class Match:
+    """Evidence that fits a sub-question.
+
+    Attributes:
+        evidence: in order of time; more than one where utterances or lines belong together.
+        score: share of the question's content words that it contains, 0..1.
+        relaxed: it only overlaps where it should lie ("after" what was already on screen).
+    """
+
+    evidence: tuple[Evidence, ...]
+    score: float
+    relaxed: bool = False
+
+    @property
+    def text(self) -> str:
+        """All of its words."""
+        return " ".join(item.text for item in self.evidence)
+
+    @property
+    def video_id(self) -> str:
+        """The video that it is from."""
+        return self.evidence[0].video_id
+
+    @property
+    def span(self) -> Span:
+        """From the first to the last second."""
+        span = self.evidence[0].span
+        for item in self.evidence[1:]:
+            span = span.hull(item.span)
+        return span
+
+    @property
+    def observed(self) -> float:
+        """Mean confidence of what was perceived; a hit that was not looked at counts half."""
+        scores = [min(item.score, 1.0) if item.view is not None else 0.5 for item in self.evidence]
+        return sum(scores) / len(scores)
+
+
+def matches(
+    item: SubQuestion,
+    parsed: Parsed,
+    anchor: Anchor,
+    evidence: Iterable[Evidence],
+    where: Sequence[Window],
+    rejected: Collection[str] = (),
+    *,
+    least: float = FOUND,
+) -> list[Match]:
+    """What answers ``item``, best first: by order of time where the anchor says so, else by score.
+
+    Args:
+        where: windows in which it must lie (`agents.rules.anchors.windows`).
+        rejected: ids of evidence that a second look did not confirm.
+        least: score from which on something counts.
+    """
+    usable = [entry for entry in evidence if entry.id not in rejected and _usable(entry, item, parsed)]
+    usable = distinct(usable, parsed)
+    strict = [entry for entry in usable if any(window.admits(entry.video_id, entry.span) for window in where)]
+    found = _scored(strict, parsed, least)
+    if anchor.relation in ("after", "before"):
+        found = [match for match in found if not anchor.near or _distance(match, where) <= NEAR] or found
+        if not found:
+            overlapping = [entry for entry in usable if any(_overlaps(window, entry) for window in where)]
+            found = [Match(match.evidence, match.score, True) for match in _scored(overlapping, parsed, least)]
+    order = {window.video_id: index for index, window in enumerate(where)}
+    return _sorted(found, anchor, parsed, where, order)
+
+
+def _usable(entry: Evidence, item: SubQuestion, parsed: Parsed) -> bool:
+    if entry.kind not in item.kinds or not entry.text.strip():
+        return False
+    if entry.kind == "visual":
+        return entry.tool == "look" and entry.score >= SEEN and not _NO_ANSWER.match(entry.text)
+    if entry.kind == "text" and _CLOCK_FACE.fullmatch(entry.text.strip()):
+        # A running clock or counter is new text every second and would win every "right after".
+        asked = set(tokens(parsed.text))
+        return bool(parsed.form == "quantity" or asked & {"clock", "time", "timer", "counter", "number", "digits"})
+    return True
+
+
+def distinct(evidence: Iterable[Evidence], parsed: Parsed) -> list[Evidence]:
+    """The evidence without second observations of the same thing; the best observation of each stays, in order."""
+    kept: list[Evidence] = []
+    groups: dict[tuple[str, str], list[int]] = {}
+    for entry in evidence:
+        group = groups.setdefault((entry.video_id, entry.kind), [])
+        for index in group:
+            other = kept[index]
+            if other.span.overlaps(entry.span) and _same(other, entry):
+                kept[index] = max(other, entry, key=lambda one: _quality(one, parsed))
+                break
+        else:
+            group.append(len(kept))
+            kept.append(entry)
+    return kept
+
+
+def _same(a: Evidence, b: Evidence) -> bool:
+    if a.kind == "object" and a.view is None and b.view is None:
+        # Two tracks of one detector over one video are two things.
+        return a.id == b.id
+    if a.region is not None and b.region is not None and a.kind == "object":
+        return a.text == b.text and a.region.iou(b.region) > 0.3
+    return a.text == b.text or text_similarity(a.text, b.text) >= REPEATED
+
+
+def _quality(entry: Evidence, parsed: Parsed) -> tuple[float, bool, float]:
+    return (
+        round(coverage(parsed.words, entry.text, parsed.classes), 1),
+        entry.view is not None,
+        entry.score,
+    )
+
+
+def _overlaps(window: Window, entry: Evidence) -> bool:
+    return window.video_id in (None, entry.video_id) and window.span.overlaps(entry.span)
+
+
+def _scored(entries: Sequence[Evidence], parsed: Parsed, least: float) -> list[Match]:
+    found = []
+    for entry in entries:
+        score = score_text(parsed, entry.text, entry)
+        if score >= (SEEN if entry.kind == "visual" else least):
+            found.append(Match((entry,), score))
+    alone = {match.evidence[0].id: match.score for match in found}
+    speech = sorted((entry for entry in entries if entry.kind == "speech"), key=lambda e: (e.video_id, e.span.start))
+    for first, second in pairwise(speech):
+        if first.video_id != second.video_id or second.span.start - first.span.end > PAUSE or not parsed.words:
+            continue
+        score = 0.97 * score_text(parsed, f"{first.text} {second.text}", first)
+        if score >= least and score > 0.15 + max(alone.get(first.id, 0.0), alone.get(second.id, 0.0)):
+            found.append(Match((first, second), score))
+    return found
+
+
+def score_text(parsed: Parsed, text: str, entry: Evidence) -> float:
+    """How well one text answers the question, 0..1."""
+    if entry.kind == "visual":
+        # The model was asked the question itself: its answer need not repeat the words.
+        return min(entry.score, 1.0)
+    score = coverage(parsed.words, text, parsed.classes)
+    for phrase in parsed.phrases:
+        if coverage(tokens(phrase), text) < 0.7:
+            score *= 0.5
+    if parsed.form in ("quantity", "date") and not any(word[0].isdigit() for word in tokens(text)):
+        score *= 0.5
+    return score
+
+
+def _distance(match: Match, where: Sequence[Window]) -> float:
+    """Seconds between the match and what the anchor refers to; 0 without one."""
+    gaps = []
+    for window in where:
+        if window.reference is not None and window.video_id == match.video_id:
+            gaps.append(max(match.span.start - window.reference.end, window.reference.start - match.span.end, 0.0))
+    return min(gaps, default=0.0)
+
+
+def _sorted(
+    found: list[Match], anchor: Anchor, parsed: Parsed, where: Sequence[Window], order: Mapping[str | None, int]
+) -> list[Match]:
+    def in_time(match: Match) -> tuple[int, float, float]:
+        return order.get(match.video_id, 0), match.span.start, -match.score
+
+    nearest = anchor.near or (not parsed.words and anchor.pick is None)
+    if anchor.pick is not None:
+        ordered = sorted(found, key=in_time, reverse=anchor.pick < 0)
+        # Several mentions that are one utterance, or lines that are one slide, count once.
+        return ordered if abs(anchor.pick) == 1 else ordered[anchor.pick - 1 :]
+    if anchor.relation == "after" and nearest:
+        return sorted(found, key=lambda match: (match.relaxed, *in_time(match)))
+    if anchor.relation == "before" and nearest:
+        return sorted(found, key=lambda match: (match.relaxed, order.get(match.video_id, 0), -match.span.end))
+    if anchor.relation == "during" and nearest:
+        return sorted(found, key=lambda match: -max((_shared(match, window) for window in where), default=0.0))
+    if anchor.instant is not None:
+        at = Span.around(anchor.instant, 0.0)
+        return sorted(found, key=lambda match: (not match.span.overlaps(at), -round(match.score, 1), _off(match, at)))
+    if anchor.bounded and not parsed.words:
+        return sorted(found, key=in_time)
+    return sorted(found, key=lambda match: (-round(match.score, 2), -match.observed))
+
+
+def _off(match: Match, at: Span) -> float:
+    return abs(match.span.middle - at.start)
+
+
+def _shared(match: Match, window: Window) -> float:
+    return match.span.iou(window.reference) if window.reference and match.video_id == window.video_id else 0.0
+
+
+def mentioned_at(match: Match, words: Sequence[str]) -> Span:
+    """The part of the match's seconds in which the words stand, by their place among its words."""
+    first = match.evidence[0]
+    if first.kind != "speech" or len(match.evidence) > 1 or not words:
+        return match.span
+    count = len(tokens(first.text))
+    places = matched_positions(words, first.text)
+    if not places or count < 2:
+        return match.span
+    length = first.span.duration / count
+    return Span.of(first.span.start + places[0] * length, first.span.start + (places[-1] + 1) * length)
