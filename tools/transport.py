@@ -40,6 +40,12 @@ class InProcess:
         """Names of the tools that can be called, sorted."""
         return sorted(self._tools)
 
+    def close(self) -> None:
+        """Closes the tools that hold files or processes."""
+        for tool in self._tools.values():
+            if callable(close := getattr(tool, "close", None)):
+                close()
+
     async def _run(self, tool: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if tool not in self._tools:
             raise ToolUnavailable(
