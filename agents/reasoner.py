@@ -76,10 +76,6 @@ class Reasoner(ABC):
         """SHA-256 of every prompt in use by name, for the trace."""
         return {}
 
-    def prompts(self) -> Mapping[str, str]:
-        """SHA-256 of every prompt that it uses, by name, for the trace; none for rules."""
-        return {}
-
     @abstractmethod
     async def plan(self, question: Question, videos: Sequence[Video]) -> Plan:
         """Splits the question into sub-questions."""
