@@ -5,7 +5,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from agents.actions import Action, Detect, Finish, Look, Read
+from agents.actions import Action, Detect, Finish, Look, Perceiving, Read
 from agents.question import Budget
 from tools.evidence import Cost
 
@@ -73,11 +73,11 @@ class Meter:
         return max(0, limit - reserve - cost.frames_decoded)
 
     def affordable(
-        self, actions: Sequence[Action], cost: Cost, *, answering: bool = False
-    ) -> tuple[list[Action], list[str]]:
+        self, actions: Sequence[Perceiving], cost: Cost, *, answering: bool = False
+    ) -> tuple[list[Perceiving], list[str]]:
         """The actions that can be paid, at a lower frame rate where need be, and a note for each that cannot."""
         left = self.frames_left(cost, answering=answering)
-        kept: list[Action] = []
+        kept: list[Perceiving] = []
         notes: list[str] = []
         tokens = self._budget.visual_tokens
         for action in actions:
@@ -104,6 +104,6 @@ class Meter:
         return math.ceil((min(steps, MOST_STEPS) + 4) * nodes_a_step) + 16
 
 
-def looks(actions: Sequence[Action]) -> list[Action]:
+def looks(actions: Sequence[Action]) -> list[Perceiving]:
     """The actions that call a tool."""
     return [action for action in actions if not isinstance(action, Finish)]

@@ -18,7 +18,7 @@ class RuleReasoner(Reasoner):
     of the evidence do not contain. It does not infer, sum up or translate.
     """
 
-    async def plan(self, question: Question, videos: Sequence[Video]) -> Plan:
+    async def plan(self, question: Question, videos: Sequence[Video]) -> Plan:  # noqa: ARG002 - rules need only words
         """Splits the question at its temporal clauses."""
         return Plan(sub_questions=plan(question))
 

@@ -30,7 +30,8 @@ _CLASS = re.compile(
 )
 _ABOUT = re.compile(r"\b(?:about|regarding|concerning)\s+(.+)$", re.I)
 _PICK_ADVERB = re.compile(
-    r"\b(?:mention(?:ed)?|appears?|said|shown|seen|comes?|says?)\s+(?:for the\s+)?(?P<which>first|last)\b(?!\s+[a-z]+ed)"
+    r"\b(?:mention(?:ed)?|appears?|said|shown|seen|comes?|says?)\s+(?:for the\s+)?(?P<which>first|last)\b"
+    r"(?!\s+[a-z]+ed)"
     r"|\b(?P<before>first|last)\s+(?:mention(?:ed)?|appears?|said|shown|seen|visible)\b",
     re.I,
 )
