@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 
 from agents.rules.lexicon import NEGATIONS, STOPWORDS
 from agents.rules.match import Match
@@ -12,8 +13,8 @@ from tools.media.span import format_time
 
 #: Texts up to this many words are answers as they are; longer ones are trimmed to the clause that answers.
 SHORT = 16
-#: Lines that came on screen within this many seconds of each other belong together.
-TOGETHER = 1.0
+#: Lines that came and went within this many seconds of each other belong together.
+TOGETHER = 1.5
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _CLAUSE = re.compile(r"\s*[,;:]\s+|\s+(?:and|but|because|while|which|so)\s+")
 _NAME = re.compile(r"\b(?:my name is|my name's|i am|i'm|this is)\s+((?:[a-z'-]+\s?){1,3})", re.I)
@@ -41,9 +42,11 @@ def extract(parsed: Parsed, found: Sequence[Match], beside: Sequence[Evidence] =
     if kind == "object":
         return f"{best.evidence[0].text} ({best.span})"
     if kind == "text":
-        return " / ".join(item.text for item in lines(best, beside)) if not parsed.words else best.text
+        return best.text if parsed.words else " / ".join(item.text for item in lines(best, beside))
     if parsed.form == "who" and (name := _NAME.search(best.text)):
-        return name[1].strip()
+        words = list(takewhile(lambda word: word.lower() not in STOPWORDS, name[1].split()))
+        if words:
+            return " ".join(words)
     return trim(parsed, best.text)
 
 
@@ -65,7 +68,7 @@ def most_at_once(tracks: Sequence[Evidence]) -> int:
 
 
 def lines(match: Match, beside: Sequence[Evidence]) -> list[Evidence]:
-    """The lines of text that came on screen with the match, in reading order."""
+    """The lines of text that came and went with the match, in reading order."""
     first = match.evidence[0]
     group = {first.id: first}
     for item in beside:
@@ -73,7 +76,7 @@ def lines(match: Match, beside: Sequence[Evidence]) -> list[Evidence]:
             item.kind == "text"
             and item.video_id == first.video_id
             and abs(item.span.start - first.span.start) <= TOGETHER
-            and item.span.overlaps(first.span)
+            and abs(item.span.end - first.span.end) <= TOGETHER
             and item.text not in {one.text for one in group.values()}
         ):
             group[item.id] = item
@@ -98,20 +101,15 @@ def trim(parsed: Parsed, text: str) -> str:
     """The sentence that contains most of the question's words; of a long one the clause around them."""
     sentences = [part for part in _SENTENCE.split(text.strip()) if part]
     text = max(sentences, key=lambda part: (coverage(parsed.words, part), _has_amount(parsed, part)))
-    words = text.split()
-    if len(words) <= SHORT or not parsed.words:
+    amount = _has_amount(parsed, text)
+    if not parsed.words or (len(text.split()) <= SHORT and not amount):
         return text
-    clauses = [part for part in _CLAUSE.split(text) if part.strip()]
     whole = coverage(parsed.words, text, parsed.classes)
-    for clause in sorted(clauses, key=len):
+    for clause in sorted((part.strip() for part in _CLAUSE.split(text)), key=len):
         complete = coverage(parsed.words, clause, parsed.classes) >= whole - 0.01
-        if (
-            complete
-            and len(clause.split()) > len(parsed.words) + 1
-            and _has_amount(parsed, clause) >= _has_amount(parsed, text)
-        ):
-            return clause.strip()
-    return _around(parsed, text)
+        if complete and len(clause.split()) > len(parsed.words) + 1 and _has_amount(parsed, clause) >= amount:
+            return clause
+    return text if len(text.split()) <= SHORT else _around(parsed, text)
 
 
 def _has_amount(parsed: Parsed, text: str) -> bool:

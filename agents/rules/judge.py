@@ -6,7 +6,7 @@ from agents.answer import SubQuestion
 from agents.reasoner import Judgement
 from agents.rules.anchors import Anchor, Window, parse_anchor, windows
 from agents.rules.extract import extract, lines
-from agents.rules.match import Match, matches, mentioned_at
+from agents.rules.match import Match, matches, mentioned_at, usable
 from agents.rules.options import choose
 from agents.rules.plan import finals
 from agents.rules.question import Parsed, parse
@@ -58,7 +58,7 @@ def assess(state: State) -> dict[str, Finding]:
         where = windows(anchor, found, limits)
         finding = Finding(item, parsed, anchor, where)
         if where is not None:
-            pool = state.for_question(item.id)
+            pool = tuple(entry for entry in state.for_question(item.id) if usable(entry, item, parsed))
             ranked = matches(item, parsed, anchor, pool, where, rejected)
             if ranked:
                 finding = _answered(finding, ranked, pool)

@@ -87,20 +87,26 @@ def matches(
         rejected: ids of evidence that a second look did not confirm.
         least: score from which on something counts.
     """
-    usable = [entry for entry in evidence if entry.id not in rejected and _usable(entry, item, parsed)]
-    usable = distinct(usable, parsed)
-    strict = [entry for entry in usable if any(window.admits(entry.video_id, entry.span) for window in where)]
+    entries = distinct((one for one in evidence if one.id not in rejected and usable(one, item, parsed)), parsed)
+    strict = [entry for entry in entries if any(window.admits(entry.video_id, entry.span) for window in where)]
+    if anchor.relation == "between":
+        # Only overlapping is not between: the mention itself is no part of what follows it.
+        strict = [entry for entry in strict if any(_within(window, entry) for window in where)]
     found = _scored(strict, parsed, least)
     if anchor.relation in ("after", "before"):
         found = [match for match in found if not anchor.near or _distance(match, where) <= NEAR] or found
         if not found:
-            overlapping = [entry for entry in usable if any(_overlaps(window, entry) for window in where)]
+            overlapping = [entry for entry in entries if any(_overlaps(window, entry) for window in where)]
             found = [Match(match.evidence, match.score, True) for match in _scored(overlapping, parsed, least)]
     order = {window.video_id: index for index, window in enumerate(where)}
-    return _sorted(found, anchor, parsed, where, order)
+    ranked = _sorted(found, item, anchor, parsed, where, order)
+    if parsed.explicit and anchor.pick is None:
+        # A question that names its modality means it; the others only help out.
+        ranked.sort(key=lambda match: item.kinds.index(match.evidence[0].kind))
+    return ranked
 
 
-def _usable(entry: Evidence, item: SubQuestion, parsed: Parsed) -> bool:
+def usable(entry: Evidence, item: SubQuestion, parsed: Parsed) -> bool:
     if entry.kind not in item.kinds or not entry.text.strip():
         return False
     if entry.kind == "visual":
@@ -150,6 +156,26 @@ def _overlaps(window: Window, entry: Evidence) -> bool:
     return window.video_id in (None, entry.video_id) and window.span.overlaps(entry.span)
 
 
+def _within(window: Window, entry: Evidence) -> bool:
+    return window.span.start <= entry.span.start and entry.span.end <= window.span.end
+
+
+def _inside(match: Match, where: Sequence[Window]) -> float:
+    """The largest share of the match's own seconds that lies in a window."""
+    shares = [0.0]
+    for window in where:
+        shared = match.span.intersect(window.span) if window.video_id in (None, match.video_id) else None
+        if shared is not None:
+            shares.append(shared.duration / match.span.duration if match.span.duration else 1.0)
+    return max(shares)
+
+
+def _height(match: Match) -> float:
+    """Share of the frame's height that the letters take: titles are large."""
+    region = match.evidence[0].region
+    return region.y1 - region.y0 if region is not None else 0.0
+
+
 def _scored(entries: Sequence[Evidence], parsed: Parsed, least: float) -> list[Match]:
     found = []
     for entry in entries:
@@ -191,7 +217,12 @@ def _distance(match: Match, where: Sequence[Window]) -> float:
 
 
 def _sorted(
-    found: list[Match], anchor: Anchor, parsed: Parsed, where: Sequence[Window], order: Mapping[str | None, int]
+    found: list[Match],
+    item: SubQuestion,
+    anchor: Anchor,
+    parsed: Parsed,
+    where: Sequence[Window],
+    order: Mapping[str | None, int],
 ) -> list[Match]:
     def in_time(match: Match) -> tuple[int, float, float]:
         return order.get(match.video_id, 0), match.span.start, -match.score
@@ -211,7 +242,10 @@ def _sorted(
         at = Span.around(anchor.instant, 0.0)
         return sorted(found, key=lambda match: (not match.span.overlaps(at), -round(match.score, 1), _off(match, at)))
     if anchor.bounded and not parsed.words:
-        return sorted(found, key=in_time)
+        # What belongs to the window comes before what was or stays there anyway, like a logo.
+        return sorted(found, key=lambda match: (-round(_inside(match, where), 1), *in_time(match)))
+    if not parsed.words and item.kinds[0] == "text":
+        return sorted(found, key=lambda match: (-round(_height(match), 2), *in_time(match)))
     return sorted(found, key=lambda match: (-round(match.score, 2), -match.observed))
 
 
@@ -233,4 +267,6 @@ def mentioned_at(match: Match, words: Sequence[str]) -> Span:
     if not places or count < 2:
         return match.span
     length = first.span.duration / count
-    return Span.of(first.span.start + places[0] * length, first.span.start + (places[-1] + 1) * length)
+    start = first.span.start + places[0] * length
+    # Words are not equally long: what follows may begin a little before the estimate.
+    return Span.of(start, max(start, first.span.start + (places[-1] + 1) * length - 0.05 * first.span.duration))

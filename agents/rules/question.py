@@ -39,6 +39,7 @@ _AUXILIARY = re.compile(r"^(?:is|are|was|were|does|do|did|has|have|had|can|could
 _PICTURE = re.compile(
     r"\b(?:in|of) the (?:video|film|clip|footage|movie|frame|picture|scene|shot|image|background|foreground)\b", re.I
 )
+_MEASURED = re.compile(rf"\bhow (?:{'|'.join(sorted(lexicon.MEASURE_ADJECTIVES - {'many'}))})\b")
 _GENERIC_OBJECTS = frozenset({"object", "objects", "thing", "things", "item", "items", "moving", "movement"})
 _PEOPLE = frozenset({"man", "woman", "person", "people", "guy", "lady", "speaker"})
 _AMOUNTS = frozenset({"number", "amount", "total", "year", "many", "much"})
@@ -174,6 +175,8 @@ def modalities(text: str) -> tuple[tuple[Kind, ...], bool]:
         return ("text",), True
     if known & lexicon.VISUAL_WORDS:
         return ("visual", "object"), True
+    if _MEASURED.search(low):
+        return ("speech", "text"), False
     seen = known & lexicon.OBJECT_VERBS - {"left"}
     if seen and known & {"word", "words", "quoted", "name", "sentence", "phrase"}:
         return ("text",), True

@@ -52,6 +52,8 @@ def stem(word: str) -> str:
     """The word without a common English ending; at least three letters stay."""
     for suffix in _SUFFIXES:
         if word.endswith(suffix) and len(word) - len(suffix) >= 3:
+            if suffix == "es" and not word[:-2].endswith(("s", "x", "z", "ch", "sh")):
+                continue  # "faces" is "face", not "fac"
             base = word[: -len(suffix)]
             if len(base) > 3 and base[-1] == base[-2] and base[-1] not in "ls":
                 base = base[:-1]
