@@ -2,16 +2,23 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from agents.answer import Answer, AnswerVerdict
 from agents.question import Question
-from tools.evidence import Cost, Evidence
+from tools.evidence import Cost, Evidence, SeenFrame
+from tools.media.video import Video
 from tools.media.view import View
 
 Status = Literal["running", "done", "failed", "crashed"]
+
+
+def frame_path(run: Path, sha256: str) -> Path:
+    """Where the run in this directory keeps a frame."""
+    return run / "blobs" / f"{sha256}.jpg"
 
 
 class FrameRef(BaseModel):
@@ -132,12 +139,16 @@ class Trace:
     Attributes:
         info: the run; its warnings name the lines that could not be read.
         events: in the order in which they happened.
+        videos: those in scope with their facts, as they were then.
         result: the full answer, None where there is none yet.
+        path: the run's directory, None for a trace that is not on disk.
     """
 
     info: RunInfo
     events: tuple[Event, ...]
+    videos: tuple[Video, ...] = ()
     result: Answer | None = None
+    path: Path | None = None
     _by_n: dict[int, Event] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -151,6 +162,13 @@ class Trace:
     def event(self, n: int) -> Event | None:
         """The event with this number, or None where its line is lost."""
         return self._by_n.get(n)
+
+    def frames(self, event: Event) -> tuple[SeenFrame, ...]:
+        """The pictures that an event saw; those whose file is gone are left out."""
+        if self.path is None:
+            return ()
+        files = [(frame.time, frame_path(self.path, frame.sha256)) for frame in event.frames]
+        return tuple(SeenFrame(time=time, jpeg=file.read_bytes()) for time, file in files if file.is_file())
 
     def cost(self) -> Cost:
         """The sum over all events; for a finished run see ``info.cost``, which also counts the agent's own time."""

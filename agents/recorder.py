@@ -18,8 +18,9 @@ import pydantic_core
 from pydantic import BaseModel, ConfigDict
 
 from agents.answer import Answer
-from agents.events import Event, FrameRef, RunInfo
+from agents.events import Event, FrameRef, RunInfo, frame_path
 from tools.evidence import Cost, Evidence, SeenFrame
+from tools.media.video import Video
 from tools.media.view import View
 
 _LOG = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class RunFile(BaseModel):
     #: Version of the directory's layout; another one is refused.
     format: Literal[1] = 1
     info: RunInfo
+    videos: tuple[Video, ...] = ()
     result: Answer | None = None
 
 
@@ -43,12 +45,15 @@ class Recorder:
     ``lost``, and recording goes on. As a context manager it marks the run as failed when an exception leaves it.
     """
 
-    def __init__(self, path: Path, info: RunInfo, clock: Callable[[], float] = time.time) -> None:
-        """Creates the run's directory ``path``, which must not exist; its name becomes the trace's id."""
+    def __init__(
+        self, path: Path, info: RunInfo, videos: Sequence[Video] = (), clock: Callable[[], float] = time.time
+    ) -> None:
+        """Creates the run's directory ``path``, which must not exist."""
         self.path = path
         #: Events and frames that could not be written.
         self.lost = 0
         self._info = info
+        self._videos = tuple(videos)
         self._clock = clock
         self._lock = threading.Lock()
         self._next = 0
@@ -63,7 +68,7 @@ class Recorder:
         # still going from one that crashed. A file system without locks makes every unfinished run look alive.
         with suppress(OSError):
             fcntl.flock(self._file, fcntl.LOCK_EX)
-        _write_atomically(path / "run.json", RunFile(info=info).model_dump_json(indent=1).encode())
+        self._write_run(None)
 
     @property
     def id(self) -> str:
@@ -143,11 +148,14 @@ class Recorder:
                 changes["warnings"] = (f"{self.lost} events or frames could not be written",)
             self._info = self._info.model_copy(update=changes)
             try:
-                content = RunFile(info=self._info, result=answer).model_dump_json(indent=1).encode()
-                _write_atomically(self.path / "run.json", content)
+                self._write_run(answer)
             except OSError as error_:
                 self._missed(error_)
             self._close()
+
+    def _write_run(self, answer: Answer | None) -> None:
+        run = RunFile(info=self._info, videos=self._videos, result=answer)
+        _write_atomically(self.path / "run.json", run.model_dump_json(indent=1).encode())
 
     def _append(self, line: bytes) -> None:
         rest = (b"\n" if self._torn else b"") + line + b"\n"
@@ -165,7 +173,7 @@ class Recorder:
         digest = hashlib.sha256(jpeg).hexdigest()
         if digest not in self._blobs:
             try:
-                _write_atomically(self.path / "blobs" / f"{digest}.jpg", jpeg)
+                _write_atomically(frame_path(self.path, digest), jpeg)
                 self._blobs.add(digest)
             except OSError as error:
                 with self._lock:

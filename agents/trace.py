@@ -12,17 +12,18 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from agents.events import Event, Fork, FrameRef, RunInfo, Trace, ViewNode
+from agents.events import Event, Fork, FrameRef, RunInfo, Trace, ViewNode, frame_path
 from agents.question import Question
 from agents.recorder import Recorder, RunFile
 from tools.errors import BadInput, NotFound
+from tools.media.video import Video
 
 __all__ = ["Event", "Fork", "FrameRef", "Recorder", "RunInfo", "Trace", "TraceStore", "ViewNode"]
 
@@ -51,6 +52,7 @@ class TraceStore:
         question: Question,
         profile: str,
         *,
+        videos: Sequence[Video] = (),
         model: str | None = None,
         prompts: Mapping[str, str] | None = None,
         forked_from: Fork | None = None,
@@ -59,6 +61,7 @@ class TraceStore:
 
         Args:
             profile: name of the profile that answers.
+            videos: those in scope with their facts.
             model: the chat model that reasons, if one does.
             prompts: SHA-256 of every prompt in use, by name.
             forked_from: the run that this one continues.
@@ -77,7 +80,7 @@ class TraceStore:
                 forked_from=forked_from,
             )
             with suppress(FileExistsError):
-                return Recorder(self.root / info.id, info, self._clock)
+                return Recorder(self.root / info.id, info, videos, self._clock)
 
     def list(self, limit: int | None = None) -> list[RunInfo]:
         """The runs, newest first; those whose ``run.json`` cannot be read are left out and logged."""
@@ -115,7 +118,7 @@ class TraceStore:
             ) from error
         events, warnings = _read_events(path / "events.jsonl", growing=run.info.status == "running")
         info = run.info.model_copy(update={"warnings": run.info.warnings + warnings})
-        return Trace(info=info, events=events, result=run.result)
+        return Trace(info=info, events=events, videos=run.videos, result=run.result, path=path)
 
     def frame(self, trace_id: str, sha256: str) -> bytes:
         """A frame that was seen, as JPEG.
@@ -130,8 +133,9 @@ class TraceStore:
                 remedy="use a sha256 from the trace's events, 64 hexadecimal digits",
                 field="frame",
             )
+        path = self._path(trace_id)
         try:
-            return (self._path(trace_id) / "blobs" / f"{sha256}.jpg").read_bytes()
+            return frame_path(path, sha256).read_bytes()
         except FileNotFoundError as error:
             raise NotFound(
                 f"trace {trace_id} has no frame {sha256[:12]}", remedy="use one that its events name", field="frame"
