@@ -76,7 +76,7 @@ class Agent:
         strategy = _strategy(question.strategy)
         videos = await self._videos(question)
         recorder = self._traces.create(
-            question, self._profile, model=self._reasoner.model, prompts=self._reasoner.prompts()
+            question, self._profile, videos=videos, model=self._reasoner.model, prompts=self._reasoner.prompts()
         )
         events: asyncio.Queue[Event | None] = asyncio.Queue()
 

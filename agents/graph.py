@@ -77,7 +77,10 @@ class Nodes:
             cost=decision.cost + Cost(steps=0),
             started=started,
             note=note or why,
-            data={"actions": payable or decision.actions},
+            data={
+                "actions": payable or decision.actions,
+                "decision": decision.model_copy(update={"note": note}),
+            },
         )
         return {
             "actions": tuple(payable),

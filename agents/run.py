@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from agents.actions import Detect, Listen, Look, Perceiving, Read, Search
 from agents.budget import Meter
@@ -54,6 +54,13 @@ class Outcome:
     failure: str | None = None
     unavailable: bool = False
     late: bool = False
+
+    @property
+    def why(self) -> Literal["late", "unavailable", "failed"] | None:
+        """The kind of failure, for the trace."""
+        if self.failure is None:
+            return None
+        return "late" if self.late else "unavailable" if self.unavailable else "failed"
 
     @property
     def note(self) -> str | None:
@@ -127,7 +134,12 @@ class Run:
             started=outcome.started,
             ended=outcome.ended,
             note=outcome.note,
-            data={"sub_question": action.sub_question, "reason": action.reason, **(data or {})},
+            data={
+                "sub_question": action.sub_question,
+                "reason": action.reason,
+                **({"failure": outcome.why} if outcome.why else {}),
+                **(data or {}),
+            },
         )
 
 
