@@ -43,7 +43,7 @@ class TraceStore:
 
     def __init__(self, root: Path, clock: Callable[[], float] = time.time) -> None:
         self.root = root
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.Lock()
         self._last = 0
 
@@ -80,7 +80,7 @@ class TraceStore:
                 forked_from=forked_from,
             )
             with suppress(FileExistsError):
-                return Recorder(self.root / info.id, info, videos, self._clock)
+                return Recorder(self.root / info.id, info, videos, self.clock)
 
     def list(self, limit: int | None = None) -> list[RunInfo]:
         """The runs, newest first; those whose ``run.json`` cannot be read are left out and logged."""
@@ -161,7 +161,7 @@ class TraceStore:
     def _tick(self) -> int:
         """Microseconds since 1970, later than any that this store gave before."""
         with self._lock:
-            self._last = max(int(self._clock() * 1e6), self._last + 1)
+            self._last = max(int(self.clock() * 1e6), self._last + 1)
             return self._last
 
     def _path(self, trace_id: str) -> Path:
