@@ -1,0 +1,155 @@
+"""Loads a host from a checkpoint, and says in one sentence what is wrong with one that cannot be used."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tools.errors import LoupeError, ProfileError, did_you_mean
+from tools.vlm.host import HOSTS, Host
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load_host(
+    checkpoint: str | Path,
+    *,
+    host: str | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    download: bool = False,
+) -> Host:
+    """The host of ``checkpoint``, ready to run.
+
+    Args:
+        checkpoint: a local folder, or the id of a model on the hub.
+        host: the family it must be; None takes the one that its config names.
+        device: where it runs, e.g. "cpu" or "cuda".
+        dtype: float32, bfloat16 or float16.
+        download: whether an id that is not on this machine may be fetched.
+
+    Raises:
+        ProfileError: a checkpoint that is missing, incomplete, damaged or of another class; an unknown host or dtype.
+    """
+    if dtype not in DTYPES:
+        raise ProfileError(f"there is no dtype '{dtype}'", remedy=did_you_mean(dtype, DTYPES), field="dtype")
+    place, local = str(checkpoint), not download
+    adapter = check_checkpoint(place, host=host, download=download)
+    model = _weights(adapter, place, DTYPES[dtype], local)
+    processor = _processor(place, local)
+    try:
+        model = model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise ProfileError(
+            f"the model cannot run on device '{device}' ({_first_line(error)})",
+            remedy="name a device that this machine has, e.g. cpu",
+            field="device",
+        ) from error
+    return adapter(model, processor, place)
+
+
+def check_checkpoint(checkpoint: str | Path, *, host: str | None = None, download: bool = False) -> type[Host]:
+    """The host class of ``checkpoint``, from its config alone.
+
+    Raises:
+        ProfileError: a checkpoint that is not there, has no config, or is of another class; an unknown host.
+    """
+    if host is not None:
+        HOSTS.get(host)
+    place, local = str(checkpoint), not download
+    _refuse_missing(place)
+    kind = _model_type(place, local)
+    known = {HOSTS.get(name).model_type: name for name in HOSTS.names()}
+    if kind not in known or (host is not None and known[kind] != host):
+        wanted = HOSTS.get(host).model_class if host is not None else f"one of the hosts {', '.join(HOSTS.names())}"
+        raise ProfileError(
+            f"'{place}' is a checkpoint of a '{kind}' model, not of {wanted}",
+            remedy="name a checkpoint of that class, or the host that belongs to this one",
+            field="checkpoint",
+        )
+    return HOSTS.get(known[kind])
+
+
+def _refuse_missing(place: str) -> None:
+    looks_local = Path(place).is_absolute() or place.startswith((".", "~")) or place.count("/") > 1
+    if looks_local and not Path(place).is_dir():
+        raise ProfileError(
+            f"there is no checkpoint folder '{place}'",
+            remedy="put the model's files there, or name another folder",
+            field="checkpoint",
+        )
+    if Path(place).is_dir() and not (Path(place) / "config.json").is_file():
+        raise ProfileError(
+            f"the folder '{place}' has no config.json, so it is no checkpoint or an unfinished download",
+            remedy="download the model again",
+            field="checkpoint",
+        )
+
+
+def _model_type(place: str, local: bool) -> str:
+    from transformers import PreTrainedConfig
+
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(place, local_files_only=local)
+    except (OSError, ValueError) as error:
+        raise _unusable(place, local, error) from error
+    return str(config.get("model_type", "unknown"))
+
+
+def _weights(adapter: type[Host], place: str, dtype: torch.dtype, local: bool) -> Any:
+    import transformers
+
+    cls = getattr(transformers, adapter.model_class)
+    try:
+        model, info = cls.from_pretrained(
+            place, dtype=dtype, attn_implementation="sdpa", local_files_only=local, output_loading_info=True
+        )
+    except LoupeError:
+        raise
+    except Exception as error:
+        # Torn weight files surface as errors of half a dozen libraries; all mean the same to the user.
+        raise _unusable(place, local, error) from error
+    absent = sorted(info["missing_keys"]) + sorted(str(key) for key in info.get("mismatched_keys", ()))
+    if absent:
+        # transformers would fill these with random numbers and answer nonsense.
+        raise ProfileError(
+            f"the checkpoint '{place}' lacks {len(absent)} of the weights of {adapter.model_class}, e.g. '{absent[0]}'",
+            remedy="download the model again, all its files",
+            field="checkpoint",
+        )
+    return model
+
+
+def _processor(place: str, local: bool) -> Any:
+    from transformers import AutoProcessor
+
+    try:
+        processor = AutoProcessor.from_pretrained(place, local_files_only=local)
+    except Exception as error:
+        raise _unusable(place, local, error) from error
+    if not hasattr(processor, "tokenizer") or getattr(processor, "chat_template", None) is None:
+        raise ProfileError(
+            f"the checkpoint '{place}' has no complete processor (tokenizer and chat template)",
+            remedy="download all of the model's files, not only its weights",
+            field="checkpoint",
+        )
+    return processor
+
+
+def _unusable(place: str, local: bool, error: Exception) -> ProfileError:
+    if not Path(place).is_dir() and local:
+        return ProfileError(
+            f"the model '{place}' is not on this machine",
+            remedy=f"fetch it once with `hf download {place}`, or set download: true in the profile",
+            field="checkpoint",
+        )
+    return ProfileError(
+        f"the checkpoint '{place}' cannot be read ({_first_line(error)})",
+        remedy="download the model again, all its files",
+        field="checkpoint",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

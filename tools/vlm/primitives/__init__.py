@@ -1,0 +1,1 @@
+"""Algorithms that several methods share, each written once: pure functions on tensors, no model and no state."""

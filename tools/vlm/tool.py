@@ -1,0 +1,168 @@
+"""The tool `vlm`: looks at frames with a vision-language model and answers a question about them."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tools.errors import BadInput, LoupeError, ProfileError, did_you_mean
+from tools.media.frames import Frames
+from tools.vlm.compression import Compression
+from tools.vlm.engine import Engine, Request, Result
+from tools.vlm.host import HOSTS
+from tools.vlm.loading import check_checkpoint, load_host
+from tools.vlm.look import Look
+
+__all__ = ["Look", "VlmTool"]
+
+#: One call as a batching caller hands it over: positional and keyword arguments of `VlmTool.look`.
+Call = tuple[tuple[Any, ...], Mapping[str, Any]]
+
+
+class VlmTool:
+    """Answers questions about frames. The model loads at the first look; safe to call from several threads.
+
+    Args:
+        host: family of the checkpoint, e.g. ``llava_onevision``.
+        model: local folder or hub id of a checkpoint of that family.
+        compression: methods used when a look names none, e.g. ``divprune:keep=0.25+pyramiddrop``.
+        device: where it runs, e.g. ``cpu`` or ``cuda``.
+        dtype: float32, bfloat16 or float16; by default float32 on a CPU and bfloat16 elsewhere.
+        max_new_tokens: longest answer.
+        max_frames: most frames that one look takes in; of more, an even choice is made.
+        download: whether a hub id that is not on this machine may be fetched.
+
+    Raises:
+        ProfileError: an unknown host; from the first look also a checkpoint that cannot be used.
+        BadInput: a compression that cannot be read.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        model: str,
+        *,
+        compression: str | None = None,
+        device: str = "cpu",
+        dtype: str | None = None,
+        max_new_tokens: int = 64,
+        max_frames: int = 32,
+        download: bool = False,
+    ) -> None:
+        _refuse_unknown(host)
+        if max_frames < 1:
+            raise ProfileError(
+                f"max_frames={max_frames} lets no frame in", remedy="allow one frame at least", field="max_frames"
+            )
+        self._host, self._model = host, model
+        self._default = Compression.parse(compression) if compression else Compression.NONE
+        self._device, self._download = device, download
+        self._dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
+        self._max_new_tokens, self._max_frames = max_new_tokens, max_frames
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+
+    @staticmethod
+    def check(host: str, model: str | None = None, **options: Any) -> LoupeError | None:
+        """What is wrong with these arguments, as far as it shows without loading the model; None if nothing."""
+        try:
+            if model is None:
+                raise ProfileError("the VLM has no 'model'", remedy="name a checkpoint under vlm.model", field="model")
+            VlmTool(host, model, **options)
+            check_checkpoint(model, host=host, download=bool(options.get("download", False)))
+        except LoupeError as error:
+            return error
+        return None
+
+    @property
+    def model(self) -> str:
+        """What evidence names as its model."""
+        return self._model
+
+    def look(self, frames: Frames, question: str, method: str | None = None) -> Look:
+        """The model's answer to ``question`` about ``frames``.
+
+        Args:
+            frames: in order of time.
+            question: what to answer.
+            method: the compression to use instead of the profile's, e.g. ``fastv:keep=0.5``; ``none`` for no
+                compression; ``:tokens=64`` or ``:keep=0.1`` for the profile's with another budget.
+
+        Raises:
+            BadInput: a request that cannot be used; found before any model time is spent.
+            ProfileError: the checkpoint cannot be used.
+        """
+        return self.look_many([((frames, question, method), {})])[0]
+
+    def look_many(self, calls: Sequence[Call]) -> list[Look]:
+        """Several looks at once, decoded in one batch; each call is ``(args, kwargs)`` of `look`.
+
+        Raises:
+            LoupeError: the first request that cannot be used spoils them all; run them one by one then.
+        """
+        requests = [self._request(*args, **kwargs) for args, kwargs in calls]
+        results = self._ready().run(requests)
+        looks = []
+        for result in results:
+            if isinstance(result, LoupeError):
+                raise result
+            looks.append(self._look(result))
+        return looks
+
+    def compression(self, method: str | None) -> Compression:
+        """The compression that ``method`` asks for.
+
+        Raises:
+            BadInput: if it cannot be read, or a bare budget meets a profile whose methods have none.
+        """
+        if method is None or not method.strip():
+            return self._default
+        if not method.lstrip().startswith(":"):
+            return Compression.parse(method)
+        key, _, value = method.strip().removeprefix(":").partition("=")
+        try:
+            if key == "tokens":
+                return self._default.with_budget(tokens=int(value))
+            if key == "keep":
+                return self._default.with_budget(keep=float(value))
+        except ValueError as error:
+            raise BadInput(f"'{value}' is no number", remedy=f"write :{key}=number", field="method") from error
+        raise BadInput(f"'{method}' is no budget", remedy="write :tokens=64 or :keep=0.1", field="method")
+
+    def _request(self, frames: Frames, question: str, method: str | None = None) -> Request:
+        if len(frames) > self._max_frames:
+            index = np.linspace(0, len(frames) - 1, self._max_frames).round().astype(np.int64)
+            frames = Frames(frames.times[index], frames.images[index], frames.decoded)
+        return Request(frames, question, self.compression(method), self._max_new_tokens)
+
+    def _ready(self) -> Engine:
+        with self._lock:
+            if self._engine is None:
+                host = load_host(
+                    self._model, host=self._host, device=self._device, dtype=self._dtype, download=self._download
+                )
+                # The profile's own methods must fit the host; a look that fails on them would blame the caller.
+                self._default.check(host)
+                self._engine = Engine(host)
+            return self._engine
+
+    def _look(self, result: Result) -> Look:
+        report = result.report.to_dict()
+        report["heat"] = [
+            {"time": grid.time, "part": grid.part, "map": (seen * 255).round().astype(np.uint8).tolist()}
+            for grid, seen in zip(result.provenance.grids, result.provenance.maps(), strict=True)
+        ]
+        return Look(
+            text=result.text,
+            confidence=result.confidence,
+            tokens_in=result.report.tokens_in,
+            tokens_kept=result.report.tokens_kept,
+            model=self._model,
+            report=report,
+        )
+
+
+def _refuse_unknown(host: str) -> None:
+    if host not in HOSTS:
+        raise ProfileError(f"there is no VLM host '{host}'", remedy=did_you_mean(host, HOSTS.names()), field="backend")
