@@ -12,7 +12,7 @@ STOPWORDS = _set(
     might must of in on at to from by for with about into onto over under up down out off as than then so too very just
     also and or nor but if not no yes what which who whom whose when where why how many much any some all each every
     please tell video clip film movie footage recording scene moment time times point part ever exactly actually get
-    gets got let let's well okay ok um uh one ones something someone anything anyone there"""
+    gets got let let's well okay ok um uh one ones something someone anything anyone often there"""
 )
 
 #: Acts of speaking, who speaks, and who listens.

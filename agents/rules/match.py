@@ -96,7 +96,12 @@ def matches(
     if anchor.relation in ("after", "before"):
         found = [match for match in found if not anchor.near or _distance(match, where) <= NEAR] or found
         if not found:
-            overlapping = [entry for entry in entries if any(_overlaps(window, entry) for window in where)]
+            # Words are over when they are said; what is on screen may have come before and still be there.
+            overlapping = [
+                entry
+                for entry in entries
+                if entry.kind != "speech" and any(_overlaps(window, entry) for window in where)
+            ]
             found = [Match(match.evidence, match.score, True) for match in _scored(overlapping, parsed, least)]
     order = {window.video_id: index for index, window in enumerate(where)}
     ranked = _sorted(found, item, anchor, parsed, where, order)

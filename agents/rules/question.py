@@ -94,11 +94,16 @@ def parse(text: str) -> Parsed:
     dropped = lexicon.MEDIUM_WORDS | (_PEOPLE if kinds[0] == "speech" and explicit else frozenset())
     if kinds[0] in ("object", "visual"):
         dropped |= _GENERIC_OBJECTS
+    elif kinds[0] == "text" and explicit:
+        dropped |= lexicon.TEXT_NOUNS
     if form in ("quantity", "date"):
         dropped = (dropped - frozenset({"start", "starts", "begin", "length", "end"})) | _AMOUNTS
     about = _ABOUT.search(main)
     kept = {word for phrase in phrases for word in content(phrase)} | set(content(about[1]) if about else ())
     words = tuple(word for word in content(main.replace("-", " ")) if word in kept or word not in dropped)
+    if form == "who" and explicit and kinds == ("speech",) and not words:
+        # "Who is speaking?": the names of speakers stand on screen.
+        kinds = ("text", "speech")
     return Parsed(main, form, kinds, explicit, words, _classes(main, words, form), phrases, (*terms, *picked), clause)
 
 
@@ -157,11 +162,13 @@ def modalities(text: str) -> tuple[tuple[Kind, ...], bool]:
     known = set(words)
     speaks, carries = known & lexicon.SPEECH_VERBS, known & lexicon.TEXT_NOUNS
     if known & lexicon.SPEAKERS:
-        # "the caption that the speaker mentions" still is a caption; "say about the sign" still is speech.
+        # "the caption beside the presenter" still is a caption.
         if carries and re.search(r"\b(?:on (?:the )?screen|onscreen|written|caption|subtitle)\b", low) and not speaks:
             return ("text", "speech"), True
         return ("speech",), True
-    if carries - {"screen", "onscreen"} and not re.search(r"\b(?:said|say|mention\w*|talk\w*) about\b", low):
+    # "say about the sign" is still speech, "what does the headline say about" is not.
+    carries = {noun for noun in carries if not speaks or not re.search(rf"\babout\b.*\b{noun}\b", low)}
+    if carries - {"screen", "onscreen"}:
         return (("text", "speech") if carries == {"title"} else ("text",)), True
     if "screen" in known or "onscreen" in known:
         said = known & (lexicon.TEXT_VERBS | {"word", "words", "say", "says", "read", "displayed", "number", "name"})

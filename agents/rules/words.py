@@ -91,7 +91,7 @@ def edit_distance(a: str, b: str, limit: int) -> int:
             best = min(best, cost)
         if best > limit:
             return limit + 1
-    return row[-1]
+    return min(row[-1], limit + 1)
 
 
 @lru_cache(maxsize=262144)
