@@ -64,6 +64,8 @@ def open_media(path: Path | str) -> Iterator[Media]:
     """
     path = Path(path)
     _check_readable(path)
+    # What matters of a damaged file comes back as errors; libav's own chatter would end up on the user's terminal.
+    av.logging.set_libav_level(av.logging.FATAL)
     try:
         container = av.open(str(path), metadata_errors="ignore", options={"format_whitelist": _FORMATS})
     except (av.FFmpegError, OSError, ValueError) as error:

@@ -126,8 +126,9 @@ class Converter:
         key = (frame.width, frame.height, frame.format.name, x, y, width, height)
         if self._graph is None or self._graph[0] != key:
             graph = Graph()
+            # Time plays no part in cropping, but a graph needs a unit of it.
             source = graph.add_buffer(
-                width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+                width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
             )
             crop = graph.add("crop", f"w={width}:h={height}:x={x}:y={y}:exact=1")
             graph.link_nodes(source, crop, graph.add("buffersink")).configure()

@@ -1,6 +1,7 @@
 """The registered videos of one data directory."""
 
 import hashlib
+import logging
 import os
 import re
 import uuid
@@ -12,6 +13,8 @@ from pydantic import ValidationError
 from tools.errors import BadInput, NotFound
 from tools.media.probe import probe
 from tools.media.video import Video
+
+logger = logging.getLogger(__name__)
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
@@ -70,7 +73,7 @@ class Library:
         return video
 
     def list(self) -> "list[Video]":
-        """All videos, sorted by name and id."""
+        """All videos, sorted by name and id; a damaged record is left out with a warning."""
         if not self._records.is_dir():
             return []
         found = (self._read(path.stem) for path in self._records.glob("*.json"))
@@ -129,9 +132,8 @@ class Library:
             return None
         except ValidationError as error:
             # The record is only a copy of what the file says; adding the file writes it anew.
-            raise NotFound(
-                f"the record of video '{video_id}' is damaged", remedy="add the file again", field="video_id"
-            ) from error
+            logger.warning("the record of video %s is damaged and ignored; add its file again: %s", video_id, error)
+            return None
 
     def _write(self, video: Video) -> None:
         self._records.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds to the next wanted picture from which seeking is cheaper than reading packets up to it.
 _SEEK_AHEAD = 8.0
+#: Seconds by which a picture may be shown before one that is decoded earlier.
+_REORDERING = 1.0
 #: Bytes of packets held back while looking for a later key frame; past this they are decoded.
 _HELD_BYTES = 64 << 20
 
@@ -54,6 +56,7 @@ class PacketWalk:
         self._position = -math.inf  # decoding time up to which packets were taken
         self._from_start = True  # reading began at the file's first packet
         self._running = False  # a key frame was taken since the last jump
+        self._ended = False  # there are no more packets
         self._stamps: list[int] = []  # of packets taken in this run that may be wanted yet
 
     def until(self, time: float) -> Iterator[Batch]:
@@ -62,7 +65,7 @@ class PacketWalk:
         Of the packets on the way only those from the last key frame on are given out. Where ``time`` lies before the
         first picture, the batches contain that one.
         """
-        if time - max(self._position, self._start) > _SEEK_AHEAD:
+        if not self._ended and time - max(self._position, self._start) > _SEEK_AHEAD:
             self._jump(time)
         back = 1.0
         while not self._find_key(time) and not self._from_start:
@@ -112,8 +115,10 @@ class PacketWalk:
         yield Batch(fresh, held, wanted)
 
     def _decoding_time(self, packet: Packet[VideoStream]) -> float:
-        stamp = packet.dts if packet.dts is not None else packet.pts
-        return stamp * self._base if stamp is not None else self._position
+        if packet.dts is not None:
+            return packet.dts * self._base
+        # Some formats do not know it for the first packets: those in between may be shown this much earlier.
+        return packet.pts * self._base - _REORDERING if packet.pts is not None else self._position
 
     def _peek(self) -> Packet[VideoStream] | None:
         if self._packets is None:
@@ -122,10 +127,11 @@ class PacketWalk:
             try:
                 packet = next(self._packets)
             except StopIteration:
+                self._ended = True
                 return None
             except av.FFmpegError as error:
                 logger.warning("%s: reading stops at %.3f s: %s", self._media.path.name, self._position, error.strerror)
-                self._packets = iter(())
+                self._packets, self._ended = iter(()), True
                 return None
             # The demuxer ends with an empty packet.
             if packet.size:
@@ -161,4 +167,5 @@ class PacketWalk:
         self._position = -math.inf
         self._from_start = from_start
         self._running = False
+        self._ended = False
         self._stamps = []

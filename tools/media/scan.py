@@ -215,7 +215,7 @@ class _Sampler:
         self._between_looks = CutDetector()
         self._sampled = -np.inf
         self._looked = -np.inf
-        self._cut = -np.inf
+        self._jumped = -np.inf
 
     def take(self, time: float, frame: VideoFrame) -> Sample | None:
         """The picture as a sample (``until`` is still its own time), or None."""
@@ -224,15 +224,17 @@ class _Sampler:
         if not due and time - self._looked < 1 / _LOOKS - 1e-6:
             return None
         layout = self._miniatures.layout(frame)
-        # Where only key frames are decoded every picture is a sample, and looks tell nothing more. A dissolve is a row
-        # of jumps: the first one counts.
+        # Where only key frames are decoded every picture is a sample, and looks tell nothing more.
         dense = time - self._looked < 1.5 / _LOOKS
-        jump = self._between_looks.is_cut(layout) and dense and time - self._cut >= self._period
+        jump = self._between_looks.is_cut(layout) and dense
+        # A dissolve is a row of jumps, with a difference to the next sample behind them: the first one counts.
+        settled = time - self._jumped > 1.5 * self._period
+        jump = jump and settled
         self._looked = time
         if not due and not jump:
             return None
-        cut = self._between_samples.is_cut(layout) or jump
+        cut = (self._between_samples.is_cut(layout) and settled) or jump
         self._sampled = time
-        if cut:
-            self._cut = time
+        if jump:
+            self._jumped = time
         return Sample(time, time, self._converter(frame), cut, self._meter.change(self._miniatures.luma(frame)))
