@@ -129,6 +129,4 @@ def _around(parsed: Parsed, text: str) -> str:
     start, end = int(places[0] * scale) - 3, int(places[-1] * scale) + 5
     room = max(0, SHORT - (end - start)) // 2
     start, end = max(0, start - room), min(len(words), end + room)
-    while start and words[start - 1].lower() in STOPWORDS:
-        start -= 1
     return " ".join(words[start:end])

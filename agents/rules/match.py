@@ -125,19 +125,26 @@ def usable(entry: Evidence, item: SubQuestion, parsed: Parsed) -> bool:
 
 def distinct(evidence: Iterable[Evidence], parsed: Parsed) -> list[Evidence]:
     """The evidence without second observations of the same thing; the best observation of each stays, in order."""
-    kept: list[Evidence] = []
+    entries = list(evidence)
+    best: dict[int, Evidence] = {}
     groups: dict[tuple[str, str], list[int]] = {}
-    for entry in evidence:
+    # In order of time only what has not ended yet can be the same thing, so a thousand clips are one sweep.
+    for index in sorted(range(len(entries)), key=lambda one: entries[one].span.start):
+        entry = entries[index]
         group = groups.setdefault((entry.video_id, entry.kind), [])
-        for index in group:
-            other = kept[index]
-            if other.span.overlaps(entry.span) and _same(other, entry):
-                kept[index] = max(other, entry, key=lambda one: _quality(one, parsed))
+        group[:] = [other for other in group if best[other].span.end >= entry.span.start]
+        for other in group:
+            if best[other].span.overlaps(entry.span) and _same(best[other], entry):
+                chosen = max(best[other], entry, key=lambda one: _quality(one, parsed))
+                first = min(other, index)
+                group[group.index(other)] = first
+                del best[other]
+                best[first] = chosen
                 break
         else:
-            group.append(len(kept))
-            kept.append(entry)
-    return kept
+            group.append(index)
+            best[index] = entry
+    return [best[index] for index in sorted(best)]
 
 
 def _same(a: Evidence, b: Evidence) -> bool:
