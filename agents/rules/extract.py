@@ -107,7 +107,7 @@ def trim(parsed: Parsed, text: str) -> str:
     whole = coverage(parsed.words, text, parsed.classes)
     for clause in sorted((part.strip() for part in _CLAUSE.split(text)), key=len):
         complete = coverage(parsed.words, clause, parsed.classes) >= whole - 0.01
-        if complete and len(clause.split()) > len(parsed.words) + 1 and _has_amount(parsed, clause) >= amount:
+        if complete and len(parsed.words) + 1 < len(clause.split()) <= SHORT and _has_amount(parsed, clause) >= amount:
             return clause
     return text if len(text.split()) <= SHORT else _around(parsed, text)
 
