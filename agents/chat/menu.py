@@ -53,7 +53,11 @@ class Menu:
         """The menu of a state; equal states give equal menus."""
         perceived = (item for group in state.evidence.values() for item in group)
         hits = (item for group in state.hits.values() for item in group)
-        unique = {item.id: item for item in (*perceived, *hits) if item.text}
+        unique: dict[str, Evidence] = {}
+        for item in (*perceived, *hits):
+            # What was perceived stands for the hit that led to it, which has the same id.
+            if item.text:
+                unique.setdefault(item.id, item)
         shown = list(unique.values())[:MAX_EVIDENCE]
         return cls(
             evidence={f"e{i}": item for i, item in enumerate(shown, 1)},

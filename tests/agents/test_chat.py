@@ -2,18 +2,13 @@
 
 import asyncio
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from chat_server import Reply, Server, completion, drops, fails, says, serving, sleeps
 from langchain_core.language_models import FakeListChatModel
-from starlette.responses import Response
 
 from agents.actions import Finish, Search
 from agents.answer import SubQuestion
@@ -65,86 +60,10 @@ WRONG = {
 }
 
 
-@dataclass
-class Server:
-    """Replies with what ``replies`` holds, one a request, the last one for ever; keeps the requests."""
-
-    url: str = ""
-    replies: list[Callable[[], Response]] = field(default_factory=list)
-    requests: list[dict[str, Any]] = field(default_factory=list)
-
-    def will(self, *replies: Callable[[], Response]) -> None:
-        self.replies, self.requests = list(replies), []
-
-    def reply(self) -> Response:
-        return (self.replies.pop(0) if len(self.replies) > 1 else self.replies[0])()
-
-
-def completion(content: str, usage: bool = True, tool: str | None = None) -> JSONResponse:
-    call = {"id": "c1", "type": "function", "function": {"name": tool, "arguments": content}}
-    message = (
-        {"role": "assistant", "content": None, "tool_calls": [call]}
-        if tool
-        else {"role": "assistant", "content": content}
-    )
-    body = {
-        "id": "x",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "tiny",
-        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-    }
-    return JSONResponse(
-        body | ({"usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}} if usage else {})
-    )
-
-
-def says(value: object) -> Callable[[], Response]:
-    return lambda: completion(value if isinstance(value, str) else json.dumps(value))
-
-
-def fails() -> Response:
-    return JSONResponse({"error": {"message": "out of memory", "type": "server_error"}}, status_code=500)
-
-
-def drops() -> Response:
-    """Promises more than it sends, then closes the connection."""
-
-    async def body() -> Any:
-        yield b'{"id": "x", "choi'
-
-    return StreamingResponse(body(), headers={"content-length": "5000", "content-type": "application/json"})
-
-
-def sleeps() -> Response:
-    async def body() -> Any:
-        await asyncio.sleep(3)
-        yield b"{}"
-
-    return StreamingResponse(body(), media_type="application/json")
-
-
 @pytest.fixture(scope="module")
 def running() -> Iterator[Server]:
-    server, app = Server(), FastAPI()
-
-    @app.post("/v1/chat/completions")
-    async def chat(request: Request) -> Response:
-        server.requests.append(await request.json())
-        return server.reply()
-
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="off")
-    service = uvicorn.Server(config)
-    thread = threading.Thread(target=service.run, daemon=True)
-    thread.start()
-    while not service.started:
-        time.sleep(0.01)
-    port = service.servers[0].sockets[0].getsockname()[1]
-    server.url = f"http://127.0.0.1:{port}/v1"
-    yield server
-    service.should_exit = True
-    service.force_exit = True
-    thread.join()
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture
@@ -237,9 +156,7 @@ def test_after_two_bad_replies_the_rules_take_over(server: Server, step: str, ba
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize(("failure", "said"), [(fails, "out of memory"), (drops, "could not be asked")])
-def test_when_the_server_fails_the_rules_take_over(
-    server: Server, step: str, failure: Callable[[], Response], said: str
-) -> None:
+def test_when_the_server_fails_the_rules_take_over(server: Server, step: str, failure: Reply, said: str) -> None:
     server.will(failure)
     result = call(reasoner(server), step)
     assert said in result.note
@@ -288,7 +205,9 @@ def test_one_reasoner_serves_several_event_loops_and_questions_at_once(server: S
 @pytest.mark.parametrize("structured", ["function_calling", "json_mode", "none"])
 def test_other_ways_to_enforce_the_form(server: Server, structured: str) -> None:
     tool = "PlanReply" if structured == "function_calling" else None
-    server.will(lambda: completion(json.dumps({"x": 1}), tool=tool), lambda: completion(json.dumps(PLAN), tool=tool))
+    server.will(
+        lambda _: completion(json.dumps({"x": 1}), tool=tool), lambda _: completion(json.dumps(PLAN), tool=tool)
+    )
     result = call(reasoner(server, structured=structured), "plan")
     assert accepted("plan", result)
     assert "repaired" in result.note
@@ -298,7 +217,7 @@ def test_other_ways_to_enforce_the_form(server: Server, structured: str) -> None
 
 
 def test_a_server_that_counts_no_tokens(server: Server) -> None:
-    server.will(lambda: completion(json.dumps(PLAN), usage=False))
+    server.will(lambda _: completion(json.dumps(PLAN), usage=False))
     assert call(reasoner(server), "plan").cost == Cost()
 
 

@@ -135,6 +135,12 @@ def test_the_menu_in_words() -> None:
     assert done_lines(STATE) == "- listen 00:20-00:50"
 
 
+def test_what_was_perceived_stands_for_the_hit_that_led_to_it() -> None:
+    hit = SPOKEN.model_copy(update={"tool": "search"})
+    state = State(question=STATE.question, videos=(VIDEO,), evidence={"q1": (SPOKEN,)}, hits={"q1": (WRITTEN, hit)})
+    assert list(Menu.of(state).evidence.values()) == [SPOKEN, WRITTEN]
+
+
 def test_a_segment_inside_an_earlier_look_is_its_child() -> None:
     menu = Menu.of(STATE)
     assert menu.segments["s3"].parent(STATE) == LOOKED.view.id
