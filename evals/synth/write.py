@@ -45,7 +45,7 @@ def _encode(script: Script, path: Path) -> None:
         video.codec_context.gop_size = KEY_FRAME_SECONDS * script.fps
         # One thread, so that the bytes do not depend on the machine's core count.
         video.codec_context.thread_count = 1
-        video.options = {"preset": "ultrafast", "crf": "23"}
+        video.options = {"preset": "ultrafast", "qp": "24"}
         audio = container.add_stream("aac", rate=AUDIO_RATE, layout="mono") if script.sound else None
         if audio is not None:
             audio.bit_rate = 64_000

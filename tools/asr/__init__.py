@@ -58,10 +58,15 @@ class AsrBackend(ABC):
     model: str
     #: Longest audio in seconds that one call takes well.
     max_seconds: ClassVar[float] = 30.0
+    #: How many calls at the same time are worth while.
+    parallel: int = 1
 
     @abstractmethod
     def transcribe(self, audio: npt.NDArray[np.float32]) -> list[Word]:
         """Words of ``audio`` (float32 ``[S]``, 16 kHz mono, -1..1) in order of time; silence gives none."""
+
+    def close(self) -> None:  # noqa: B027 (most backends hold nothing)
+        """Gives back processes and memory; a later call takes them again."""
 
 
 BACKENDS: Registry[AsrBackend] = Registry("tools.asr.backends", AsrBackend, "ASR backend")  # type: ignore[type-abstract]

@@ -1,0 +1,235 @@
+"""The five-minute demo: a tour of a lake research station, and questions whose answers are known."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from evals.synth.script import Caption, Clock, Event, MovingObject, Record, Scene, Script, Slide, Speech, Texture
+from evals.synth.speech import speak
+from evals.synth.truth import Truth, truth_of
+from tools.evidence import Kind
+from tools.media.span import Span
+
+DURATION = 300.0
+#: The speaker whom pocketsphinx understands best among espeak-ng's English voices, and how fast she talks.
+VOICE, WORDS_PER_MINUTE = "en-us+f2", 140
+#: Seconds between the end of a sentence and what appears on screen because of it.
+_REACTION = 0.6
+#: Height of the strip below the slides in which objects move.
+_STRIP = 0.74
+
+
+class DemoQuestion(Record):
+    """A question about the demo video.
+
+    Attributes:
+        answer: words that a right answer contains.
+        span: what a right citation overlaps.
+        kind: of the evidence that has the answer.
+    """
+
+    question: str
+    answer: tuple[str, ...]
+    span: Span
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class _Stop:
+    """A stop of the tour, with its own scene.
+
+    Attributes:
+        sentences: what is said there.
+        after: number of the sentence after which ``shows`` appears; it stays until the stop ends. -1 is at once.
+        shows: title and lines of a slide, or the text of a caption.
+        thing: colour and shape of an object that crosses the picture, if there is one.
+    """
+
+    texture: Texture
+    sentences: tuple[str, ...]
+    after: int
+    shows: tuple[str, ...] | str
+    thing: str | None = None
+    clock: bool = False
+
+
+_TOUR = (
+    _Stop(
+        "hills",
+        (
+            "Good morning, and welcome to the research station at the lake.",
+            "Twelve people live and work here all year, even in the winter.",
+            "I will show you all the important places.",
+        ),
+        -1,
+        ("Lake Research Station", "Guided tour for visitors", "Winter season"),
+        clock=True,
+    ),
+    _Stop(
+        "plain",
+        (
+            "First we will visit the weather tower.",
+            "The tower is the oldest part of the station.",
+            "Every hour a computer records the wind and the temperature.",
+            "From the top you can see the whole valley.",
+        ),
+        0,
+        ("Weather Tower", "Height: 62 meters", "Built in 1934"),
+    ),
+    _Stop(
+        "stripes",
+        (
+            "In the winter there is too much snow on the road.",
+            "So all the food must come by helicopter.",
+            "The helicopter comes every second Thursday.",
+            "Everybody is very happy when it comes.",
+        ),
+        0,
+        "North Road closed until April",
+        thing="yellow star",
+    ),
+    _Stop(
+        "plain",
+        (
+            "Now let us walk down to the water.",
+            "This is the house where we keep two boats.",
+            "The small boat is used for short trips.",
+            "The big boat carries the instruments to the middle of the lake.",
+            "The water there is very deep and very cold.",
+        ),
+        1,
+        ("Boat House", "Boats: Anna and Victor", "Deepest point: 314 meters"),
+        thing="red triangle",
+    ),
+    _Stop(
+        "checks",
+        (
+            "Next comes the laboratory, the heart of the station.",
+            "The scientists study the water and the fish.",
+            "The most important machine in this room is the microscope.",
+        ),
+        2,
+        "Sample 4471 from Blue Bay",
+    ),
+    _Stop(
+        "hills",
+        (
+            "Three years ago we found an old airplane on the bottom of the lake.",
+            "Nobody knows the name of the pilot.",
+            "The government sent a team to bring it to the museum.",
+        ),
+        0,
+        ("Found in the Lake", "Engine number: 8052", "Now in the City Museum"),
+    ),
+    _Stop(
+        "stripes",
+        (
+            "Before lunch we will look at the library.",
+            "The library has many books about birds and plants.",
+            "You can also read about the history of the valley.",
+        ),
+        1,
+        "Lunch in Hall 3 at 12:30",
+        thing="blue circle",
+    ),
+    _Stop(
+        "plain",
+        (
+            "This is the end of the tour.",
+            "Now you can ask questions.",
+            "Thank you for your visit, and have a safe journey home.",
+        ),
+        0,
+        ("Thank You", "Next tour: Friday at 10", "Ticket office: Room 27"),
+        clock=True,
+    ),
+)
+
+
+@lru_cache(maxsize=1)
+def demo_script() -> Script:
+    """The demo video: five minutes, 854x480."""
+    lengths = [[_length(sentence) for sentence in stop.sentences] for stop in _TOUR]
+    sentences = sum(map(len, lengths))
+    # Equal pauses around all sentences fill the time; a change of scene falls in the midst of one.
+    pause = (DURATION - sum(map(sum, lengths))) / sentences
+    events: list[Event] = []
+    time = 0.0
+    for number, (stop, seconds) in enumerate(zip(_TOUR, lengths, strict=True)):
+        span = Span.of(time, min(time + sum(seconds) + pause * len(seconds), DURATION))
+        if number == len(_TOUR) - 1:
+            span = Span.of(time, DURATION)
+        events.append(Scene(span=span, texture=stop.texture, tint=number * 2 + 1))
+        shown_from = time + 1.0
+        at = time + pause / 2
+        for index, (sentence, length) in enumerate(zip(stop.sentences, seconds, strict=True)):
+            events.append(Speech(start=round(at, 3), text=sentence))
+            if index == stop.after:
+                shown_from = at + length + _REACTION
+            at += length + pause
+        events += _pictures(stop, Span.of(round(shown_from, 3), span.end), span)
+        time = span.end
+    return Script(
+        seed=1,
+        duration=DURATION,
+        width=854,
+        height=480,
+        voice=VOICE,
+        words_per_minute=WORDS_PER_MINUTE,
+        events=tuple(events),
+    )
+
+
+def demo_questions() -> list[DemoQuestion]:
+    """One question answered by speech alone, one by the screen alone, one that needs both."""
+    truth = truth_of(demo_script())
+    return [
+        DemoQuestion(
+            question="On which day does the helicopter come?",
+            answer=("thursday",),
+            span=_said(truth, "Thursday"),
+            kind="speech",
+        ),
+        DemoQuestion(
+            question="How many meters is the deepest point?",
+            answer=("314",),
+            span=_written(truth, "314"),
+            kind="text",
+        ),
+        DemoQuestion(
+            question="What is written on screen right after the speaker mentions the microscope?",
+            answer=("4471", "Blue", "Bay"),
+            span=_written(truth, "4471"),
+            kind="text",
+        ),
+    ]
+
+
+def _length(sentence: str) -> float:
+    return speak(sentence, voice=VOICE, words_per_minute=WORDS_PER_MINUTE).duration
+
+
+def _pictures(stop: _Stop, shown: Span, whole: Span) -> list[Event]:
+    """What a stop shows besides its scene."""
+    events: list[Event] = []
+    if isinstance(stop.shows, str):
+        events.append(Caption(span=shown, text=stop.shows))
+    else:
+        events.append(Slide(span=shown, title=stop.shows[0], lines=stop.shows[1:]))
+    if stop.thing:
+        color, shape = stop.thing.split()
+        path = ((0.08, _STRIP), (0.92, _STRIP))
+        moves = Span.around(whole.middle, 5.0)
+        events.append(
+            MovingObject.model_validate({"span": moves, "color": color, "shape": shape, "path": path, "size": 0.09})
+        )
+    if stop.clock:
+        events.append(Clock(span=whole))
+    return events
+
+
+def _said(truth: Truth, word: str) -> Span:
+    return next(said.span for said in truth.said if word in said.text)
+
+
+def _written(truth: Truth, text: str) -> Span:
+    return next(line.span for line in truth.written if text in line.text)

@@ -1,0 +1,64 @@
+"""CMU PocketSphinx with the US English model that its wheel carries: no download, no GPU."""
+
+import json
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tools.asr import SAMPLE_RATE, AsrBackend, Word
+from tools.asr.workers import WorkerPool
+from tools.errors import ProfileError
+from tools.media.span import Span
+
+#: Settings that make the search several times faster for a few more wrong words; `evals/bench/asr.py` measures both.
+_SEARCH = {"cmn": "batch", "topn": 2, "maxhmmpf": 3000, "maxwpf": 20}
+#: Sound is brought to this root mean square and given this much noise: in digital silence, as around synthetic speech,
+#: the normalisation of log energies breaks down and half of the words are lost.
+_LEVEL, _NOISE = 0.08, 0.001
+#: Seconds of near silence put around the sound; the model was trained on utterances that begin and end with some.
+_LEAD = 0.25
+
+
+class PocketSphinx(AsrBackend):
+    """Recognises English.
+
+    The decoder holds the interpreter's lock while it works, so each runs in a process of its own (`_sphinx_worker`).
+
+    Args:
+        workers: most decoders at a time, some 150 MB each; as many as the machine has cores by default, 8 at most.
+    """
+
+    model = "pocketsphinx-en-us"
+    max_seconds = 20.0
+
+    def __init__(self, workers: int | None = None) -> None:
+        if find_spec("pocketsphinx") is None:
+            raise ImportError("pocketsphinx is not installed", name="pocketsphinx")
+        if workers is not None and workers < 1:
+            raise ProfileError(f"{workers} workers cannot work", remedy="give 1 or more", field="workers")
+        self.parallel = workers or min(8, len(os.sched_getaffinity(0)))
+        program = Path(__file__).with_name("_sphinx_worker.py")
+        self._pool = WorkerPool(program, self.parallel, arguments=[json.dumps(_SEARCH)])
+
+    def transcribe(self, audio: npt.NDArray[np.float32]) -> list[Word]:
+        """Words with their times to 10 ms and their posterior probabilities as scores."""
+        duration = len(audio) / SAMPLE_RATE
+        level = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64)))) if len(audio) else 0.0
+        if level < 1e-5:
+            return []
+        lead = round(_LEAD * SAMPLE_RATE)
+        noise = np.random.default_rng(0).normal(0, _NOISE, len(audio) + 2 * lead)
+        sound = np.clip(np.pad(audio * (_LEVEL / level), lead) + noise, -1, 1)
+        answer = self._pool.call((sound * 32767).astype("<i2").tobytes())
+        words = []
+        for text, start, end, score in json.loads(answer):
+            span = Span.of(start - _LEAD, end - _LEAD).clamp(Span.of(0, duration))
+            words.append(Word(text=text, span=span, score=score))
+        return words
+
+    def close(self) -> None:
+        """Ends the worker processes."""
+        self._pool.close()
