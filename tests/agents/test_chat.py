@@ -18,6 +18,7 @@ from agents.reasoner import REASONERS
 from agents.reasoners.chat import ChatReasoner
 from agents.reasoners.rules import RuleReasoner
 from agents.state import State
+from configs import load_profile
 from tools.errors import ProfileError
 from tools.evidence import Cost, Evidence
 from tools.media.span import Span
@@ -269,3 +270,9 @@ def test_profile_options(monkeypatch: pytest.MonkeyPatch, server: Server) -> Non
         with pytest.raises(ProfileError) as caught:
             REASONERS.create("chat", options)
         assert caught.value.field == field_
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_shipped_profiles_name_options_that_exist(name: str) -> None:
+    choice = load_profile(name).reasoner
+    assert isinstance(REASONERS.create(choice.backend, choice.options), ChatReasoner)
