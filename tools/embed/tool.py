@@ -52,6 +52,10 @@ class EmbedTool:
         """Whether pictures can be embedded."""
         return self._visual is not None
 
+    def visual_model(self) -> str:
+        """What clips found by their picture name as their model; raises `ToolUnavailable` where there is none."""
+        return self._need_visual().model
+
     def dims(self) -> tuple[int, int | None]:
         """Lengths of the text and the visual vectors; None for no visual ones."""
         return self._text.dim, None if self._visual is None else self._visual.dim

@@ -1,7 +1,7 @@
 """The tool ``media``: registered videos and the pictures of views."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,6 +17,19 @@ from tools.media.video import Video, VideoInfo
 from tools.media.view import View
 
 _JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What a caller keeps of frames that went from the decoder to another tool.
+
+    Attributes:
+        frames: a few small pictures.
+        decoded: pictures that the decoder produced for the view; 0 where they came from the cache.
+    """
+
+    frames: tuple[SeenFrame, ...]
+    decoded: int
 
 
 class MediaTool:
@@ -71,6 +84,10 @@ class MediaTool:
             return ()
         chosen = np.linspace(0, len(frames) - 1, count).round().astype(int)
         return tuple(SeenFrame(time=float(frames.times[i]), jpeg=_jpeg(frames.images[i], short_side)) for i in chosen)
+
+    def glimpse(self, frames: Frames) -> Glimpse:
+        """The few small pictures that a trace keeps, and what the decoding took."""
+        return Glimpse(self.jpegs(frames), frames.decoded)
 
     def _check_size(self, view: View, info: VideoInfo, count: int) -> None:
         region = view.region

@@ -1,0 +1,1 @@
+"""Benchmarks: each file measures one thing with ``run(out_dir) -> rows``; `loupe bench NAME` runs it."""

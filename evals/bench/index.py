@@ -1,0 +1,97 @@
+"""Indexing: multiple of real time, against a bare decode of the same file in the same run, memory, and what questions
+cost afterwards, on videos of several lengths with and without speech.
+
+Each video is indexed by a fresh process, so that its peak memory is its own.
+"""
+
+import asyncio
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+
+#: Minutes and whether somebody speaks all the time.
+CASES: tuple[tuple[float, bool], ...] = ((5, True), (5, False), (60, False))
+_QUESTIONS = (
+    "What is written on the slide about the harbor?",
+    "What does the speaker say about the bridge?",
+    "What is written on screen right after the speaker mentions the market?",
+)
+
+
+def run(out_dir: Path, cases: Sequence[tuple[float, bool]] = CASES) -> list[dict[str, Any]]:
+    """A row a case; videos are made under ``out_dir`` and kept for the next run."""
+    from evals.synth.builders import long_script
+    from evals.synth.write import write
+
+    rows = []
+    for minutes, speech in cases:
+        path = out_dir / f"long-{minutes:g}min-{'speech' if speech else 'silent'}.mp4"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(long_script(7, minutes, speech=speech), path)
+        with tempfile.TemporaryDirectory() as home:
+            done = subprocess.run(
+                [sys.executable, "-m", "evals.bench.index", str(path), home], check=True, stdout=subprocess.PIPE
+            )
+        rows.append({"minutes": minutes, "speech": speech, **json.loads(done.stdout.splitlines()[-1])})
+    return rows
+
+
+def measure(path: Path, home: Path) -> dict[str, Any]:
+    """Indexes one file in this process and asks it a few questions."""
+    from agents.loupe import Loupe
+    from agents.question import Question
+    from configs import load_profile
+    from tools.evidence import Scope
+
+    bare = _bare_decode(path)
+    with Loupe.open(load_profile("embedded"), home) as loupe:
+        report = asyncio.run(loupe.index(str(path)))
+        indexed = _peak_mb()
+        answers = [
+            asyncio.run(loupe.ask(Question(text=text, scope=Scope(video_ids=(report.video.id,)))))
+            for text in _QUESTIONS
+        ]
+    questions = len(answers)
+    return {
+        "x_realtime": round(report.realtime, 1),
+        "seconds": round(report.seconds, 2),
+        "every_frame_decode_s": round(bare, 2),
+        "index_to_decode": round(report.seconds / bare, 2),
+        "frames_decoded": report.frames_decoded,
+        "frames_read": report.frames_read,
+        "clips": sum(report.clips.values()),
+        "peak_mb": indexed,
+        "question_frames": sum(answer.cost.frames_decoded for answer in answers) / questions,
+        "question_steps": sum(answer.cost.steps for answer in answers) / questions,
+        "question_s": round(sum(answer.cost.seconds for answer in answers) / questions, 2),
+    }
+
+
+def _bare_decode(path: Path) -> float:
+    """Seconds to decode every picture of the file with PyAV and nothing else."""
+    started = time.perf_counter()
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        for _ in container.decode(stream):
+            pass
+    return time.perf_counter() - started
+
+
+def _peak_mb() -> int:
+    """Largest resident memory so far, in MiB, of this process and of its largest ended child."""
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (kilobytes + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) // 1024
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(measure(Path(sys.argv[1]), Path(sys.argv[2]))) + "\n")

@@ -1,0 +1,164 @@
+"""The pass over a video's pictures: text tracks, object tracks and shots, from one decoding pass."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from tools.detect import ObjectTrack
+from tools.media.frames import Frames
+from tools.media.scan import Sample, ScanStats, scan
+from tools.media.shots import ShotBuilder
+from tools.media.span import Span
+from tools.ocr import TextLine, TextTrack
+from tools.ocr.tracks import TextTracker
+from tools.transport import Transport
+
+#: Overlap with which an object of one batch goes on in the next.
+_SAME_PLACE = 0.2
+_INSTANT = 1e-6
+
+
+@dataclass
+class Pictures:
+    """What the pass found.
+
+    Attributes:
+        texts, objects: tracks, in order of start within a batch.
+        shots: spans of clips; ``thumbnails`` holds the picture in the middle of each where they are embedded.
+        stats: what was decoded.
+        read: pictures that went through text recognition.
+    """
+
+    texts: list[TextTrack] = field(default_factory=list)
+    objects: list[ObjectTrack] = field(default_factory=list)
+    shots: list[Span] = field(default_factory=list)
+    vectors: list[np.ndarray[Any, np.dtype[np.float32]]] = field(default_factory=list)
+    stats: ScanStats = field(default_factory=ScanStats)
+    read: int = 0
+
+
+class PicturePass:
+    """Runs over one video in bounded memory: one batch of samples is worked on while the next is decoded.
+
+    Args:
+        fps, short_side: of the samples.
+        clip_seconds: longest clip.
+        batch: samples handled at once.
+    """
+
+    def __init__(self, transport: Transport, *, fps: float, short_side: int, clip_seconds: float, batch: int) -> None:
+        self._transport = transport
+        self._fps = fps
+        self._short_side = short_side
+        self._clip_seconds = clip_seconds
+        self._batch = batch
+
+    async def run(self, path: str, advance: Callable[[float], None]) -> Pictures:
+        """Everything found in the file at ``path``; ``advance`` is told the second up to which it is done."""
+        found = Pictures()
+        tools = self._transport.tools()
+        visual = bool(await self._transport.call("embed", "has_visual"))
+        tracker = TextTracker()
+        builder = ShotBuilder(self._clip_seconds)
+        thumbnails = _Thumbnails()
+        lines: Sequence[TextLine] = ()
+        samples = scan(path, fps=self._fps, short_side=self._short_side, stats=found.stats)
+        async for batch in _ahead(samples, self._batch):
+            new = [sample for sample in batch if sample.changed or sample.cut]
+            reading = self._call("ocr", "read", new) if "ocr" in tools else _nothing([[] for _ in new])
+            seeing = self._call("detect", "detect", batch, (), batch[-1].until) if "detect" in tools else _nothing([])
+            readings, objects = await asyncio.gather(reading, seeing)
+            found.read += len(new)
+            fresh = iter(readings)
+            done: list[Span] = []
+            for sample in batch:
+                if sample.changed or sample.cut:
+                    lines = next(fresh)
+                tracker.add(sample.time, sample.until, lines)
+                done += builder.add(sample)
+                if visual:
+                    thumbnails.add(sample)
+            found.objects = _join(found.objects, objects)
+            await self._clips(found, done, thumbnails, visual)
+            advance(batch[-1].until)
+        await self._clips(found, builder.finish(), thumbnails, visual)
+        found.texts = tracker.finish()
+        return found
+
+    async def _clips(self, found: Pictures, spans: list[Span], thumbnails: "_Thumbnails", visual: bool) -> None:
+        found.shots += spans
+        if visual and spans:
+            pictures = np.stack([thumbnails.take(span) for span in spans])
+            found.vectors += list(await self._transport.call("embed", "images", pictures))
+
+    def _call(self, tool: str, method: str, samples: Sequence[Sample], *args: Any) -> Awaitable[Any]:
+        if not samples:
+            return _nothing([])
+        frames = Frames(
+            times=np.array([sample.time for sample in samples]),
+            images=np.stack([sample.image for sample in samples]),
+            decoded=len(samples),
+        )
+        return self._transport.call(tool, method, frames, *args)
+
+
+class _Thumbnails:
+    """Pictures of the open clip; a clip is represented by the one nearest to its middle."""
+
+    def __init__(self) -> None:
+        self._samples: list[Sample] = []
+
+    def add(self, sample: Sample) -> None:
+        self._samples.append(sample)
+
+    def take(self, span: Span) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The picture for ``span``; earlier ones are dropped."""
+        best = min(self._samples, key=lambda sample: abs(sample.time - span.middle))
+        self._samples = [sample for sample in self._samples if sample.time >= span.end - _INSTANT] or [best]
+        return best.image
+
+
+async def _ahead(samples: Iterator[Sample], size: int) -> AsyncIterator[list[Sample]]:
+    """Batches, of which the next is decoded in a thread while the caller works on this one."""
+
+    def load() -> list[Sample]:
+        return list(islice(samples, size))
+
+    coming = asyncio.create_task(asyncio.to_thread(load))
+    try:
+        while batch := await coming:
+            coming = asyncio.create_task(asyncio.to_thread(load))
+            yield batch
+    finally:
+        coming.cancel()
+
+
+async def _nothing(value: Any) -> Any:
+    return value
+
+
+def _join(before: list[ObjectTrack], after: Sequence[ObjectTrack]) -> list[ObjectTrack]:
+    """Tracks of two batches that follow each other; a thing at the border of both becomes one track."""
+    joined = list(before)
+    for track in after:
+        for i in range(len(joined) - 1, -1, -1):
+            other = joined[i]
+            if (
+                (other.label, other.attributes) == (track.label, track.attributes)
+                and abs(other.span.end - track.span.start) < _INSTANT
+                and other.region.iou(track.region) >= _SAME_PLACE
+            ):
+                joined[i] = replace(
+                    other,
+                    span=other.span.hull(track.span),
+                    region=other.region.hull(track.region),
+                    score=max(other.score, track.score),
+                )
+                break
+        else:
+            joined.append(track)
+    return joined
