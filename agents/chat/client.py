@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, Literal, TypeVar
 
 import httpx
@@ -105,11 +106,16 @@ def _bind(chat: BaseChatModel, form: type[BaseModel], structured: Structured) ->
     if structured == "none":
         return chat
     if isinstance(chat, ChatOpenAI):
-        return chat.with_structured_output(form.model_json_schema(), method=structured, include_raw=True)
+        return chat.with_structured_output(_schema(form), method=structured, include_raw=True)
     try:
-        return chat.with_structured_output(form.model_json_schema(), include_raw=True)
+        return chat.with_structured_output(_schema(form), include_raw=True)
     except NotImplementedError:  # the model has no such thing; the prompt describes the form as well
         return chat
+
+
+@cache
+def _schema(form: type[BaseModel]) -> dict[str, Any]:
+    return form.model_json_schema()
 
 
 async def _invoke(runnable: Runnable[Any, Any], messages: Sequence[BaseMessage]) -> AIMessage:
