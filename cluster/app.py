@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray import serve
 from ray.serve.config import HTTPOptions, ProxyLocation
@@ -207,11 +208,16 @@ def _init_local(options: dict[str, Any]) -> None:
     """Starts Ray here. Its own parts give each other 15 seconds to come up, which a busy machine can miss with cold
     disks; the second start is faster."""
     for attempt in range(START_ATTEMPTS):
+        before = {child.pid for child in psutil.Process().children()}
         try:
             ray.init(address="local", **options)
             return
         except Exception as error:  # Ray raises a bare Exception here
             ray.shutdown()
+            # A start that fails half-way leaves its processes behind.
+            for child in psutil.Process().children():
+                if child.pid not in before:
+                    child.kill()
             if attempt == START_ATTEMPTS - 1 or "timed out during startup" not in str(error):
                 raise ToolUnavailable(
                     f"Ray did not start ({str(error).splitlines()[0]})",
