@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from agents.rules.lexicon import NEGATIONS, STOPWORDS
-from agents.rules.match import Match
+from agents.rules.match import Match, together
 from agents.rules.question import Parsed
 from agents.rules.words import SAME, best_match, coverage, matched_positions, tokens
 from tools.evidence import Evidence
@@ -13,8 +13,6 @@ from tools.media.span import format_time
 
 #: Texts up to this many words are answers as they are; longer ones are trimmed to the clause that answers.
 SHORT = 16
-#: Lines that came and went within this many seconds of each other belong together.
-TOGETHER = 1.5
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _CLAUSE = re.compile(r"\s*[,;:]\s+|\s+(?:and|but|because|while|which|so)\s+")
 _NAME = re.compile(r"\b(?:my name is|my name's|i am|i'm|this is)\s+((?:[a-z'-]+\s?){1,3})", re.I)
@@ -42,7 +40,7 @@ def extract(parsed: Parsed, found: Sequence[Match], beside: Sequence[Evidence] =
     if kind == "object":
         return f"{best.evidence[0].text} ({best.span})"
     if kind == "text":
-        return best.text if parsed.words else " / ".join(item.text for item in lines(best, beside))
+        return best.evidence[0].text if parsed.words else " / ".join(item.text for item in lines(best, beside))
     if parsed.form == "who" and (name := _NAME.search(best.text)):
         words = list(takewhile(lambda word: word.lower() not in STOPWORDS, name[1].split()))
         if words:
@@ -72,13 +70,7 @@ def lines(match: Match, beside: Sequence[Evidence]) -> list[Evidence]:
     first = match.evidence[0]
     group = {first.id: first}
     for item in beside:
-        if (
-            item.kind == "text"
-            and item.video_id == first.video_id
-            and abs(item.span.start - first.span.start) <= TOGETHER
-            and abs(item.span.end - first.span.end) <= TOGETHER
-            and item.text not in {one.text for one in group.values()}
-        ):
+        if item.kind == "text" and together(first, item) and item.text not in {one.text for one in group.values()}:
             group[item.id] = item
     return sorted(group.values(), key=lambda item: (item.region.y0, item.region.x0) if item.region else (0.0, 0.0))
 

@@ -96,10 +96,15 @@ _RELATED_ONE_WAY = {
     "begin": "start starts started begins began",
     "start": "begin begins began",
     "colour": "color",
+    # A thing whose colour is named answers what colour it has.
+    "color": "red orange yellow green blue purple violet pink brown black white gray grey",
     "car": "vehicle automobile",
     "build": "built",
     "many": "number",
 }
+
+
+_RELATED_ONE_WAY["colour"] += " " + _RELATED_ONE_WAY["color"]
 
 
 def _both_ways(pairs: dict[str, str]) -> dict[str, frozenset[str]]:

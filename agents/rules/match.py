@@ -7,12 +7,12 @@ itself contains (see `agents.rules.words.coverage`), and that it lies where the 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from agents.answer import SubQuestion
 from agents.rules.anchors import NEAR, Anchor, Window
 from agents.rules.question import Parsed
-from agents.rules.words import coverage, matched_positions, text_similarity, tokens
+from agents.rules.words import SAME, coverage, matched_positions, text_similarity, tokens
 from tools.evidence import Evidence
 from tools.media.span import Span
 
@@ -22,6 +22,8 @@ FOUND = 0.6
 PAUSE = 2.5
 #: Similarity from which on two observations of the same seconds are the same thing seen twice.
 REPEATED = 0.6
+#: Lines of text that came and went within this many seconds of each other belong together.
+TOGETHER = 1.5
 #: A vision-language model's answer below this confidence is no evidence.
 SEEN = 0.3
 
@@ -36,7 +38,8 @@ class Match:
     """Evidence that fits a sub-question.
 
     Attributes:
-        evidence: in order of time; more than one where utterances or lines belong together.
+        evidence: more than one where utterances belong together (in order of time) or lines of a slide (the one that
+            answers first).
         score: share of the question's content words that it contains, 0..1.
         relaxed: it only overlaps where it should lie ("after" what was already on screen).
     """
@@ -195,6 +198,7 @@ def _scored(entries: Sequence[Evidence], parsed: Parsed, least: float) -> list[M
         if score >= (SEEN if entry.kind == "visual" else least):
             found.append(Match((entry,), score))
     alone = {match.evidence[0].id: match.score for match in found}
+    found += _on_one_slide(entries, parsed, least, alone)
     speech = sorted((entry for entry in entries if entry.kind == "speech"), key=lambda e: (e.video_id, e.span.start))
     for first, second in pairwise(speech):
         if first.video_id != second.video_id or second.span.start - first.span.end > PAUSE or not parsed.words:
@@ -203,6 +207,33 @@ def _scored(entries: Sequence[Evidence], parsed: Parsed, least: float) -> list[M
         if score >= least and score > 0.15 + max(alone.get(first.id, 0.0), alone.get(second.id, 0.0)):
             found.append(Match((first, second), score))
     return found
+
+
+def _on_one_slide(entries: Sequence[Evidence], parsed: Parsed, least: float, alone: Mapping[str, float]) -> list[Match]:
+    """Lines that came and went together and answer only together: the title says of what, another line says what."""
+    lines = sorted((one for one in entries if one.kind == "text"), key=lambda one: (one.video_id, one.span.start))
+    found = []
+    for index, first in enumerate(lines if parsed.words else ()):
+        group = [first, *takewhile(lambda one, of=first: together(of, one), lines[index + 1 :])]  # type: ignore[misc]
+        if len(group) < 2 or (index and together(lines[index - 1], first)):
+            continue
+        score = 0.97 * score_text(parsed, " ".join(one.text for one in group), first)
+        if score < least or score <= 0.15 + max(alone.get(one.id, 0.0) for one in group):
+            continue
+        telling = max(group, key=lambda one: score_text(parsed, one.text, one))
+        missing = [word for word in parsed.words if coverage((word,), telling.text) < SAME]
+        others = [one for one in group if one is not telling and any(coverage((w,), one.text) >= SAME for w in missing)]
+        found.append(Match((telling, *others), score))
+    return found
+
+
+def together(a: Evidence, b: Evidence) -> bool:
+    """Whether two lines of text came and went at about the same time."""
+    return (
+        a.video_id == b.video_id
+        and abs(a.span.start - b.span.start) <= TOGETHER
+        and abs(a.span.end - b.span.end) <= TOGETHER
+    )
 
 
 def score_text(parsed: Parsed, text: str, entry: Evidence) -> float:

@@ -99,7 +99,9 @@ def parse(text: str) -> Parsed:
     if form in ("quantity", "date"):
         dropped = (dropped - frozenset({"start", "starts", "begin", "length", "end"})) | _AMOUNTS
     about = _ABOUT.search(main)
-    kept = {word for phrase in phrases for word in content(phrase)} | set(content(about[1]) if about else ())
+    kept = {word for phrase in phrases for word in content(phrase)} | (
+        set(content(about[1])) - lexicon.SPEECH_VERBS - lexicon.TEXT_VERBS if about else set()
+    )
     words = tuple(word for word in content(main.replace("-", " ")) if word in kept or word not in dropped)
     if form == "who" and explicit and kinds == ("speech",) and not words:
         # "Who is speaking?": the names of speakers stand on screen.

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from world import LINE, World, WorldToolbox, said, seen, unavailable, written
+from world import LINE, World, WorldToolbox, said, seen, shown, unavailable, written
 
 from agents.agent import Agent
 from agents.answer import Answer
@@ -190,6 +190,25 @@ async def test_an_answer_over_two_utterances(make_agent: Make) -> None:
         "it is ninety metres high",
     ]
     assert "ninety metres" in answer.answer
+
+
+async def test_lines_of_a_slide_answer_together(make_agent: Make) -> None:
+    rows = [("Weather Tower", 0.1), ("Height: 62 meters", 0.3), ("Built in 1934", 0.5)]
+    slide = [written(10, 40, text, Region.of(0.1, y, 0.9, y + 0.1)) for text, y in rows]
+    other = [written(50, 70, "Boat House", Region.of(0.1, 0.1, 0.9, 0.2)), written(50, 70, "Height: 9 meters")]
+    agent = make_agent(toolbox=WorldToolbox(World({"v": (90.0, [*slide, *other])})))
+    answer = await ask(agent, "What is the height of the tower?", "v")
+    assert answer.answer == "Height: 62 meters"
+    assert [citation.quote for citation in answer.citations] == ["Height: 62 meters", "Weather Tower"]
+    assert (await ask(agent, "When was the tower built?", "v")).answer == "Built in 1934"
+    assert (await ask(agent, "What is the depth of the tower?", "v")).verdict == "not_found"
+
+
+async def test_the_colour_of_a_detected_thing(make_agent: Make) -> None:
+    world = World({"v": (60.0, [shown(10, 20, "yellow moving object"), shown(40, 50, "red moving object")])})
+    agent = make_agent(toolbox=WorldToolbox(world, indexed=("speech", "text", "object")))
+    answer = await ask(agent, "What color is the moving object at 0:45?", "v")
+    assert answer.answer == "red moving object (00:40-00:50)"
 
 
 async def test_two_questions_get_two_answers(make_agent: Make) -> None:

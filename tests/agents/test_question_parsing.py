@@ -46,6 +46,7 @@ READINGS = [
     ("What is written on screen?", "what", "text", ""),
     ("What words are displayed on the screen?", "what", "text", ""),
     ("What on-screen text mentions taxes?", "what", "text", "taxes"),
+    ("What does the sign about lunch say?", "what", "text", "lunch"),
     ("What is the title of the talk?", "what", "text", ""),
     ("What does the headline say about the election?", "what", "text", "election"),
     ("What does the speaker say about the sign?", "what", "speech", "sign"),
