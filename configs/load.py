@@ -89,7 +89,7 @@ class _Loader(yaml.SafeLoader):
         if "${" in node.value:
             node.value = _VARIABLE.sub(_expand, node.value)
             if node.style is None:
-                node.tag = self.resolve(yaml.ScalarNode, node.value, (True, False))
+                node.tag = self.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
