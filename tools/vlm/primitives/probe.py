@@ -50,7 +50,7 @@ def rows(
             query that sees none gets a row of zeros.
     """
     heads, count, width = query.shape
-    grouped = query.float().view(len(key), heads // len(key) * count, width)
+    grouped = query.float().reshape(len(key), heads // len(key) * count, width)
     products = (grouped @ key.float().transpose(-1, -2) * scale).view(heads, count, -1)
     if not causal:
         return products.softmax(-1)
