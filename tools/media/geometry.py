@@ -67,13 +67,13 @@ class Converter:
     """Turns decoded frames into displayed RGB pictures, all of one size.
 
     Cropping comes before scaling, scaling happens while colours are converted, and turning comes last, on the small
-    picture. The size is fixed by the first frame.
+    picture. Size and orientation are those of the first frame.
 
     Args:
         aspect: width / height of a stored pixel.
         region: part of the displayed frame, None for all.
         short_side: pixels of the shorter side; None and larger values keep the stored size.
-        fast: bilinear instead of bicubic scaling.
+        fast: area averaging on one thread, for passes that decode on the others; else bicubic scaling.
     """
 
     def __init__(
@@ -87,21 +87,29 @@ class Converter:
         self._aspect = aspect
         self._region = region or WHOLE
         self._short_side = short_side
-        self._interpolation = Interpolation.BILINEAR if fast else Interpolation.BICUBIC
+        self._interpolation = Interpolation.AREA if fast else Interpolation.BICUBIC
+        self._threads = 1 if fast else 0
         self._scaler = VideoReformatter()
+        self._orientation: Orientation | None = None
         self._size: tuple[int, int] | None = None
         self._graph: tuple[tuple[object, ...], Graph] | None = None
 
     def __call__(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
         """RGB uint8 ``[H, W, 3]``, contiguous."""
-        orientation = Orientation.of(frame)
+        if self._orientation is None:
+            # Asked of one frame only: the library's side data refer to their frame and back, and would keep every
+            # picture in memory until the next run of the cycle collector.
+            self._orientation = Orientation.of(frame)
+        orientation = self._orientation
         x, y, width, height = self._crop_box(frame, orientation)
         if self._size is None:
             self._size = self._displayed_size(width, height, orientation)
         if (width, height) != (frame.width, frame.height):
             frame = self._crop(frame, x, y, width, height)
         out_width, out_height = self._size[::-1] if orientation.swap else self._size
-        scaled = self._scaler.reformat(frame, out_width, out_height, "rgb24", interpolation=self._interpolation)
+        scaled = self._scaler.reformat(
+            frame, out_width, out_height, "rgb24", interpolation=self._interpolation, threads=self._threads
+        )
         picture: npt.NDArray[np.uint8] = scaled.to_ndarray()  # type: ignore[assignment]
         return np.ascontiguousarray(orientation.turn(picture))
 

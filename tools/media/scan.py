@@ -1,13 +1,12 @@
 """The one decoding pass of indexing: shots, thumbnails and index frames from as few decoded pictures as possible.
 
-Groups of pictures no longer than `KEY_FRAMES_SECONDS` give their key frame only; the rest of such a group is not even
-given to the decoder. Of longer groups, pictures that no other one refers to are skipped.
+`tools.media.choose` says which packets are decoded. Where these are more than the key frames, four pictures a second
+are compared for cuts; otherwise the samples alone are.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,20 +19,16 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tools.media.change import CHANGED, ChangeMeter, CutDetector, Miniatures
+from tools.media.choose import choose_packets, use_threads
 from tools.media.container import Media, open_media, packet_time, time_base
 from tools.media.geometry import Converter
 
 logger = logging.getLogger(__name__)
 
-#: Key frames serve as the samples while they are at most this many sampling periods apart.
-KEY_FRAME_PERIODS = 2.0
-#: Share of a sampling period that must have passed before a key frame is worth a sample.
-_KEY_FRAME_SHARE = 0.75
-#: The same for key frames that were decoded, whatever for.
+#: Share of a sampling period that must have passed before a decoded key frame is worth a sample.
 _DECODED_SHARE = 0.25
 #: Looks for cuts a second where pictures are decoded anyway.
 _LOOKS = 4.0
-_MAX_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -119,76 +114,44 @@ class _Decoder:
         self._stats = stats
         self._name = media.path.name
         self._base = float(time_base(stream))
+        # Formats that store no durations: a picture lasts as long as the average one.
+        self._usual = 1 / float(stream.average_rate * time_base(stream)) if stream.average_rate else 0.0
         self._context = stream.codec_context
-        self._context.thread_type = "AUTO"
-        self._context.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
-        self._packets = media.packets(stream)
-        self._gap = KEY_FRAME_PERIODS * period
-        self._close = _KEY_FRAME_SHARE * period
+        use_threads(self._context)
+        self._chosen = choose_packets(self._read(media.packets(stream)), self._base, period)
         self._skipping = False  # until the next group of pictures, because of damage
+        self._last = -np.inf
 
     def __iter__(self) -> Iterator[tuple[float, VideoFrame]]:
-        last = -np.inf
-        for packet in self._chosen():
-            for frame in self._decode(packet):
-                if frame.pts is not None and frame.pts * self._base > last:
-                    last = frame.pts * self._base
-                    yield last, frame
-        for frame in self._decode(None):
-            if frame.pts is not None and frame.pts * self._base > last:
-                last = frame.pts * self._base
-                yield last, frame
-        self.end = max(self.end, last)
+        for choice in self._chosen:
+            self._context.skip_frame = choice.skip
+            yield from self._timed(self._decode(choice.packet))
+        yield from self._timed(self._decode(None))
+        self.end = max(self.end, self._last)
 
-    def _chosen(self) -> Iterator[Packet[VideoStream]]:
-        """The packets to decode, with the decoder set for each."""
-        held: list[Packet[VideoStream]] = []  # of the current group, not decoded so far
-        whole = False  # the current group is decoded as it comes
-        key = 0  # timestamp at which the current group starts to be decodable
-        last = -np.inf  # seconds of the last key frame given out
-        for packet in self._read():
-            stamp = packet_time(packet) or 0
-            time = stamp * self._base
-            if packet.is_keyframe:
-                held, whole, self._skipping, key = [], False, False, stamp
-                if time - last >= self._close:
-                    self._context.skip_frame = "DEFAULT"
-                    last = time
-                    yield packet
-                else:
-                    held.append(packet)
-            elif whole:
-                yield packet
-            elif last > -np.inf and stamp >= key:
-                # Pictures shown before their group's key frame need the group before, which was not decoded.
-                held.append(packet)
-                if time - last > self._gap and held[0].is_keyframe:
-                    # The key frame that seemed too close to the one before is needed after all.
-                    self._context.skip_frame = "DEFAULT"
-                    last = (packet_time(held[0]) or 0) * self._base
-                    yield held.pop(0)
-                if time - last > self._gap:
-                    self._context.skip_frame = "NONREF"
-                    whole = True
-                    yield from held
-                    held = []
+    def _timed(self, frames: list[VideoFrame]) -> Iterator[tuple[float, VideoFrame]]:
+        for frame in frames:
+            if frame.pts is not None and frame.pts * self._base > self._last:
+                self._last = frame.pts * self._base
+                yield self._last, frame
 
-    def _read(self) -> Iterator[Packet[VideoStream]]:
+    def _read(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
         try:
-            for packet in self._packets:
+            for packet in packets:
                 stamp = packet_time(packet)
                 if packet.size == 0 or stamp is None:
                     continue
-                self.end = max(self.end, (stamp + (packet.duration or 0)) * self._base)
+                self.end = max(self.end, (stamp + (packet.duration or self._usual)) * self._base)
                 self._stats.packets_total += 1
                 yield packet
         except av.FFmpegError as error:
             logger.warning("%s: reading stops at %.3f s: %s", self._name, self.end, error.strerror)
 
     def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
-        if self._skipping:
-            return []
         if packet is not None:
+            self._skipping = self._skipping and not packet.is_keyframe
+            if self._skipping:
+                return []
             self._stats.packets += 1
         try:
             frames = self._context.decode(packet)
@@ -196,7 +159,7 @@ class _Decoder:
             if self._stats.damaged == 0:
                 logger.warning("%s is damaged near %.3f s: %s", self._name, self.end, error.strerror)
             self._stats.damaged += 1
-            self._skipping = packet is not None
+            self._skipping = True
             return []
         self._stats.decoded += len(frames)
         return frames
