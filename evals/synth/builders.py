@@ -21,18 +21,22 @@ from tools.media.span import Span
 
 #: Words that pocketsphinx recognises well when espeak-ng speaks them.
 _SENTENCES = (
-    "the people of the city built a new bridge across the river last year",
-    "every morning the workers open the gate and check the water level",
-    "the old train carries wood and stone from the mountain to the harbor",
-    "our teacher said that the library will be closed on monday",
-    "they found a small garden behind the house with many flowers",
-    "the company will sell the building at the end of the month",
-    "a strong wind came from the north and the temperature dropped",
-    "the doctor wrote a letter to the director of the hospital",
-    "we need more time to understand what happened in the market",
-    "the children walked along the beach and watched the ships",
-    "the government gave money for a school in the next village",
-    "nobody knows how long the bridge will be safe for heavy cars",
+    "Last year the road was closed for three months.",
+    "The station was built a long time ago.",
+    "From here you can see the mountains.",
+    "In the summer you can see for fifty miles.",
+    "Some of them stay for only one month.",
+    "The next train comes on Saturday.",
+    "So all the food must come by airplane.",
+    "Everybody is happy when it comes.",
+    "Each of them can carry ten people.",
+    "The kitchen is on the other side.",
+    "In the evening somebody plays the guitar.",
+    "Then we have to wait for a long time.",
+    "Most of the people come from Canada.",
+    "It was a present from the president.",
+    "From the top you can see the ocean.",
+    "Some of us have been here for many years.",
 )
 _TITLES = ("Annual Report", "Water Supply", "Harbor Works", "City Library", "Garden Plan", "Train Service")
 _LINES = ("Budget", "Workers", "Visitors", "Length", "Height", "Tickets", "Books", "Trees")

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from evals.synth.speech import VOICE, WORDS_PER_MINUTE
 from tools.media.span import Span
 from tools.media.view import Region
 
@@ -134,8 +135,8 @@ class Script(Record):
     fps: int = Field(default=25, ge=1, le=120)
     width: int = Field(default=640, ge=64, le=7680, multiple_of=2)
     height: int = Field(default=360, ge=64, le=4320, multiple_of=2)
-    voice: str = "en-us"
-    words_per_minute: int = Field(default=145, ge=80, le=450)
+    voice: str = VOICE
+    words_per_minute: int = Field(default=WORDS_PER_MINUTE, ge=80, le=450)
     sound: bool = True
     events: tuple[Event, ...] = ()
 

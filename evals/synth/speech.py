@@ -19,6 +19,8 @@ _PARAMETER_RATE = 1
 _EVENT_END_OF_LIST = 0
 _EVENT_WORD = 1
 
+#: The speaker whom pocketsphinx understands best among the English ones that were tried, and how fast she talks.
+VOICE, WORDS_PER_MINUTE = "en-us+f2", 140
 #: One engine exists per process and it keeps its state in globals.
 _LOCK = threading.Lock()
 
@@ -81,7 +83,7 @@ def _engine() -> tuple[ctypes.CDLL, int]:
 
 
 @lru_cache(maxsize=64)
-def speak(text: str, *, voice: str = "en-us", words_per_minute: int = 145) -> Spoken:
+def speak(text: str, *, voice: str = VOICE, words_per_minute: int = WORDS_PER_MINUTE) -> Spoken:
     """Speaks ``text``.
 
     Raises:

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from tools.asr import SAMPLE_RATE, AsrBackend, Utterance, Word
 from tools.asr.captions import as_utterance
-from tools.asr.vad import MAX_SECONDS, Audio, Segment, VoiceActivity
+from tools.asr.vad import FRAME, MAX_SECONDS, Audio, Segment, VoiceActivity
 from tools.asr.windows import stitch, utterances, windows
 from tools.media.audio import read_audio
 from tools.media.library import Library
@@ -18,7 +18,7 @@ from tools.media.video import Video
 #: What evidence names as its model when the words come from a subtitle track.
 SUBTITLES = "subtitles"
 #: Seconds of sound read from a file at a time.
-_CHUNK = 20.0
+_CHUNK = 16.0
 #: Seconds read before a span, the first of them in which there is a pause.
 _LEADS = (5.0, 20.0, MAX_SECONDS + 5)
 
@@ -96,7 +96,9 @@ class AsrTool:
         """Where to begin listening so that speech at ``time`` is found from its own beginning on."""
         first = video.info.span.start
         for lead in _LEADS:
-            start = max(first, time - lead)
+            # On the frames that a pass from the beginning would see, so that both find the same edges.
+            frames = max(0, int((time - lead - first) * SAMPLE_RATE / FRAME))
+            start = first + frames * FRAME / SAMPLE_RATE
             if start == first or self._activity.pauses(read_audio(video.path, Span.of(start, time))):
                 break
         return start

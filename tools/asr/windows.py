@@ -1,5 +1,6 @@
 """Overlapping windows of long speech, stitched together by the words that two neighbours both heard."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from tools.asr import Utterance, Word
@@ -46,9 +47,10 @@ def stitch(parts: Sequence[tuple[Span, Sequence[Word]]]) -> list[Word]:
 
 def _join(left: list[Word], right: list[Word], seam: float) -> list[Word]:
     """Both lists as one: they meet at the word nearest to ``seam`` that both have, else at ``seam`` itself."""
+    first = bisect_left(left, right[0].span.start - 1, key=lambda word: word.span.end) if right else len(left)
     pairs = [
         (abs(a.span.middle - seam), i, j)
-        for i, a in enumerate(left)
+        for i, a in enumerate(left[first:], first)
         for j, b in enumerate(right)
         if a.text == b.text and abs(a.span.middle - b.span.middle) <= _SAME
     ]
@@ -57,7 +59,7 @@ def _join(left: list[Word], right: list[Word], seam: float) -> list[Word]:
         return left[: i + 1] + right[j + 1 :]
     kept = [word for word in left if word.span.middle < seam] + [word for word in right if word.span.middle >= seam]
     # A word at the seam may lie on the wrong side of it in both windows.
-    for word in (*left, *right):
+    for word in (*left[first:], *right):
         if word not in kept and not any(_clash(word, other) for other in kept):
             kept.append(word)
     return sorted(kept, key=lambda word: (word.span.start, word.span.end))

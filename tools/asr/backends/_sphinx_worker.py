@@ -24,7 +24,6 @@ def main(source: IO[bytes], sink: IO[bytes], settings: dict[str, Any]) -> None:
 
     decoder = Decoder(loglevel="FATAL", **settings)
     rate = decoder.config["frate"]
-    probability = decoder.get_logmath().exp
     while len(header := source.read(_LENGTH.size)) == _LENGTH.size:
         sound = source.read(_LENGTH.unpack(header)[0])
         decoder.start_utt()
@@ -35,7 +34,7 @@ def main(source: IO[bytes], sink: IO[bytes], settings: dict[str, Any]) -> None:
                 _VARIANT.sub("", segment.word),
                 segment.start_frame / rate,
                 (segment.end_frame + 1) / rate,
-                min(1.0, probability(segment.prob)),
+                min(1.0, segment.prob),
             ]
             for segment in (decoder.seg() or ())
             if not _FILLER.fullmatch(segment.word)

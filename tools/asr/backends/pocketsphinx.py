@@ -14,7 +14,7 @@ from tools.errors import ProfileError
 from tools.media.span import Span
 
 #: Settings that make the search several times faster for a few more wrong words; `evals/bench/asr.py` measures both.
-_SEARCH = {"cmn": "batch", "topn": 2, "maxhmmpf": 3000, "maxwpf": 20}
+_SEARCH = {"cmn": "batch", "topn": 2, "maxhmmpf": 1500, "maxwpf": 10}
 #: Sound is brought to this root mean square and given this much noise: in digital silence, as around synthetic speech,
 #: the normalisation of log energies breaks down and half of the words are lost.
 _LEVEL, _NOISE = 0.08, 0.001
