@@ -79,6 +79,7 @@ class Child:
 
     def stop(self) -> None:
         """Asks the service to stop, and ends what is left of it after `STOP_S`."""
+        self.client.close()
         process = self._process
         if process is None:
             return

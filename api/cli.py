@@ -21,6 +21,8 @@ def build() -> typer.Typer:
         help="Answers hard questions about long videos and shows the proof.",
         no_args_is_help=True,
         add_completion=False,
+        # The framed help would take twice as long to import as everything else.
+        rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

@@ -40,6 +40,10 @@ class Client:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the connections."""
         self._http.close()
 
     def get(self, path: str, **options: Any) -> Any:

@@ -63,13 +63,13 @@ def run(console: Console, video: Path | None, question: str | None, profile: str
     with status:
         child.__enter__()
     try:
-        with child.client as client:
-            took = time.monotonic() - begun
-            tools = ", ".join(client.ready()["tools"])
-            console.print(f"service at {client.url} after {took:.0f} s, a Ray Serve deployment each for {tools}")
-            video_id, name = _index(console, client, path)
-            wanted = [(question, None)] if question else [(one.question, one) for one in _questions()]
-            return [_ask(console, client, home, text, truth, {video_id: name}) for text, truth in wanted]
+        client = child.client
+        took = time.monotonic() - begun
+        tools = ", ".join(client.ready()["tools"])
+        console.print(f"service at {client.url} after {took:.0f} s, a Ray Serve deployment each for {tools}")
+        video_id, name = _index(console, client, path)
+        wanted = [(question, None)] if question else [(one.question, one) for one in _questions()]
+        return [_ask(console, client, home, text, truth, {video_id: name}) for text, truth in wanted]
     finally:
         child.stop()
         console.print("[dim]service stopped[/dim]")

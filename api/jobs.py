@@ -21,6 +21,8 @@ from tools.indexing.indexer import Progress
 
 #: Jobs under way at a time; more wait. Two keep the machine busy while one of them reads speech and the other pictures.
 PARALLEL = 2
+#: The passes over a video that report progress.
+PASSES = ("speech", "pictures")
 #: Seconds between two writes of a job's progress.
 WRITE_EVERY_S = 0.5
 
@@ -38,6 +40,7 @@ class Jobs:
         self._on_end = on_end
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._live: dict[str, Job] = {}
+        self._closing = False
         self._slots = asyncio.Semaphore(PARALLEL)
 
     def recover(self) -> None:
@@ -92,6 +95,9 @@ class Jobs:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        if job_id in self._live:
+            # Stopped before its first step, the task never came to note its own end.
+            self._end(job_id, status="cancelled")
         return self.get(job_id)
 
     async def cancel_video(self, video_id: str) -> None:
@@ -101,6 +107,7 @@ class Jobs:
 
     async def close(self) -> None:
         """Stops all jobs; they are marked as interrupted."""
+        self._closing = True
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -112,14 +119,14 @@ class Jobs:
             async with self._slots:
                 begun = time.time()
                 self._change(job_id, status="running", started=begun)
-                stages: dict[str, float] = {}
+                stages = dict.fromkeys(PASSES, 0.0)
                 written = 0.0
 
                 def progress(now: Progress) -> None:
                     nonlocal written
                     stages[now.stage] = now.seconds
-                    # Passes run side by side: the video is done as far as the slower one is.
-                    done = min(stages.values())
+                    # Passes run side by side and cost about the same; one that has not spoken yet has done nothing.
+                    done = sum(stages.values()) / len(stages)
                     changes = {"stage": now.stage, "seconds": done, "total": now.total}
                     rate = done / max(time.time() - begun, 1e-6)
                     due = time.monotonic() - written >= WRITE_EVERY_S
@@ -139,7 +146,7 @@ class Jobs:
                     notes=report.notes,
                 )
         except asyncio.CancelledError:
-            self._end(job_id, status="cancelled")
+            self._end(job_id, status="interrupted" if self._closing else "cancelled")
             raise
         except Exception as error:  # noqa: BLE001 - a job ends with a problem, whatever happens in it
             self._end(job_id, status="failed", error=Problem.model_validate(of_error(error)))

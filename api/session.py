@@ -109,7 +109,7 @@ class Remote:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._client.__exit__(kind, error, _)
+        self._client.close()
 
     def find(self, path_or_id: str) -> Video:
         """A registered video, or a file, registered or uploaded."""

@@ -30,7 +30,9 @@ def waiting_for(app: str, specs: Sequence[ToolSpec]) -> list[str]:
         if lacking and not _starting(state):
             reasons.append(f"{name}: {lacking}")
         else:
-            reasons.append(f"{name}: {_brief(state.message) or 'starting'}")
+            # Serve says after half a minute that a replica is not scheduled yet; with nothing lacking it just starts.
+            slow = not state.message or "to be scheduled" in state.message or "to initialize" in state.message
+            reasons.append(f"{name}: {'starting' if slow else _brief(state.message)}")
     if not reasons and overview.status.value != "RUNNING":
         reasons.append(f"the application is {overview.status.value.lower()}")
     return reasons

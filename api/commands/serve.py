@@ -44,14 +44,14 @@ def command(
         with console.status("starting Ray") as status:
 
             def on_wait(missing: list[str]) -> None:
-                text = "waiting for " + "; ".join(missing)
+                text = _waiting(missing)
                 status.update(text)
                 if not console.is_terminal:
                     console.print(text, soft_wrap=True)
 
             service.start(on_wait)
-        console.print(f"Loupe listens on [bold]{service.url}[/bold] · documentation at {service.url}/docs")
-        console.print(f"[dim]data in {home} · profile {settings.name} · Ctrl-C stops it[/dim]")
+        console.print(f"Loupe listens on [bold]{service.url}[/bold], documentation at /docs", soft_wrap=True)
+        console.print(f"[dim]data in {home} · profile {settings.name} · Ctrl-C stops it[/dim]", soft_wrap=True)
         # A wait without a limit would not let Ctrl-C through on every platform.
         while not stopped.wait(1.0):
             continue
@@ -59,3 +59,10 @@ def command(
         signal.signal(signal.SIGTERM, previous)
         with console.status("stopping"):
             service.stop()
+
+
+def _waiting(missing: list[str]) -> str:
+    """Tools that merely start are named together; the others say what they lack."""
+    starting = [one.removesuffix(": starting") for one in missing if one.endswith(": starting")]
+    others = [one for one in missing if not one.endswith(": starting")]
+    return "; ".join([*others, *([f"starting {', '.join(starting)}"] if starting else [])])

@@ -10,7 +10,9 @@ from api.commands import _options
 if TYPE_CHECKING:
     from agents.trace import TraceStore
 
-app = typer.Typer(help="What was done for each question: list, show, replay.", no_args_is_help=True)
+app = typer.Typer(
+    help="What was done for each question: list, show, replay.", no_args_is_help=True, rich_markup_mode=None
+)
 
 Id = Annotated[str, typer.Argument(metavar="TRACE_ID", help="As `loupe trace ls` shows it, or 'last'.")]
 

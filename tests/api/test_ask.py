@@ -6,6 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.api.conftest import Bench, events
+from tools.errors import ToolUnavailable
 
 QUESTION = "When was the bridge opened?"
 
@@ -57,6 +58,15 @@ def test_a_run_that_breaks_ends_with_one_error_event(
     assert problem["status"] == 500
     assert problem["incident"] in problem["remedy"]
     assert "secret" not in reply.text
+
+
+def test_a_dead_tool_is_named_and_the_answer_comes(client: TestClient, bench: Bench, indexed: str) -> None:
+    bench.ears.fault = ToolUnavailable("the ears are blocked", remedy="unblock them", field="asr")
+    answer = client.post("/v1/ask", json={"text": QUESTION}).raise_for_status().json()
+    assert "bridge" in answer["answer"]
+    events = client.get(f"/v1/traces/{answer['trace_id']}").json()["events"]
+    told = [*answer["notes"], *(event["note"] for event in events if event["note"])]
+    assert any("the ears are blocked" in note for note in told)
 
 
 def test_search_needs_no_agent(client: TestClient, indexed: str) -> None:

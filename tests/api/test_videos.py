@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.conftest import Bench, add, wait, write_video
+from api.jobs import Jobs
+from tests.api.conftest import Bench, add, run, wait, write_video
 from tools.errors import ToolUnavailable
 
 
@@ -229,6 +230,27 @@ def test_deleting_a_video_stops_its_job(client: TestClient, bench: Bench, video:
     job = client.post("/v1/videos", json={"uri": str(video)}).json()["job"]
     assert client.delete(f"/v1/videos/{job['video_id']}").status_code == 204
     assert client.get(f"/v1/jobs/{job['id']}").json()["status"] == "cancelled"
+
+
+def test_a_service_that_stops_interrupts_its_jobs(bench: Bench, video: Path) -> None:
+    bench.ears.gate.clear()
+    with TestClient(bench.app) as client:
+        job_id = client.post("/v1/videos", json={"uri": str(video)}).json()["job"]["id"]
+        threading.Timer(0.5, bench.ears.gate.set).start()
+    with TestClient(bench.app) as client:
+        assert client.get(f"/v1/jobs/{job_id}").json()["status"] == "interrupted"
+        add(client, video)
+
+
+def test_a_job_stopped_before_its_first_step_has_ended(bench: Bench, video: Path) -> None:
+    jobs = Jobs(bench.loupe, bench.home / "jobs")
+    video_id = bench.loupe.library.add(video).id
+
+    async def use() -> str:
+        job = jobs.start(video_id)
+        return (await jobs.cancel(job.id)).status
+
+    assert run(use()) == "cancelled"
 
 
 def test_jobs_of_an_earlier_life_are_interrupted(bench: Bench, video: Path) -> None:

@@ -1,4 +1,4 @@
-"""Small real tools, and one Ray for all tests of this room."""
+"""Small real tools, and one Ray for the tests that need it."""
 
 import os
 import sys
@@ -107,7 +107,7 @@ def ray_options() -> dict[str, Any]:
     return {"num_cpus": 2, "object_store_memory": 200 * 2**20}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, ray_options: dict[str, Any]) -> Iterator[SimpleNamespace]:
     """The tools above, and one that cannot be built, on Ray Serve."""
     import ray

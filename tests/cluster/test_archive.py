@@ -1,13 +1,9 @@
-"""Sweeps: isolation of items, a manifest that grows, resumption."""
+"""The manifest of a sweep: the last line counts, a torn one costs one item. Sweeps on Ray: `test_transports`."""
 
-import os
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
-from cluster.archive import Item, Manifest, sweep
+from cluster.archive import Item, Manifest
 
 
 def _item(path: str, **fields: Any) -> Item:
@@ -32,36 +28,3 @@ def test_a_torn_line_costs_one_item_only(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     manifest.append(_item("c"))
     assert manifest.done("index") == {"a", "c"}
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_items_are_isolated_and_a_second_sweep_goes_on(served: SimpleNamespace, tmp_path: Path) -> None:
-    manifest = Manifest(tmp_path / "manifest.jsonl")
-    runs = tmp_path / "runs"
-    runs.mkdir()
-
-    def run(path: str) -> dict[str, Any]:
-        (runs / f"{path}-{len(list(runs.iterdir()))}").touch()
-        if path == "bad":
-            raise ValueError("not a video")
-        if path == "deadly":
-            os._exit(1)
-        return {"path": path}
-
-    paths = ["a", "bad", "b", "deadly", "c", "a"]
-    first = []
-    for item in sweep(paths, manifest, run, parallel=2):
-        first.append(item)
-        assert item in manifest.items()
-        if len(first) == 2:
-            break
-    rest = list(sweep(paths, manifest, run, parallel=2))
-    done = {item.path: item for item in manifest.items()}
-    assert done.keys() == {"a", "bad", "b", "deadly", "c"}
-    assert {path for path, item in done.items() if item.status == "done"} == {"a", "b", "c"}
-    assert done["bad"].error == "ValueError: not a video"
-    assert "gone" in str(done["deadly"].error)
-    assert not {item.path for item in first if item.status == "done"} & {item.path for item in rest}
-    again = list(sweep(paths, manifest, run, parallel=2))
-    assert {item.path for item in again} == {"bad", "deadly"}

@@ -1,13 +1,16 @@
-"""One contract for both transports, and what only a cluster can suffer."""
+"""One contract for both transports, what only a cluster can suffer, and sweeps; all on one Ray."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from cluster.archive import Manifest, sweep
 from tools.errors import BadInput, ToolUnavailable
 from tools.transport import InProcess, Transport
 
@@ -186,3 +189,34 @@ def test_pixels_stay_out_of_the_caller(served: SimpleNamespace) -> None:
     before = psutil.Process().memory_info().rss
     assert len(asyncio.run(use())) == 20
     assert psutil.Process().memory_info().rss - before < 40e6
+
+
+def test_items_are_isolated_and_a_second_sweep_goes_on(served: SimpleNamespace, tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path / "manifest.jsonl")
+    runs = tmp_path / "runs"
+    runs.mkdir()
+
+    def run(path: str) -> dict[str, Any]:
+        (runs / f"{path}-{len(list(runs.iterdir()))}").touch()
+        if path == "bad":
+            raise ValueError("not a video")
+        if path == "deadly":
+            os._exit(1)
+        return {"path": path}
+
+    paths = ["a", "bad", "b", "deadly", "c", "a"]
+    first = []
+    for item in sweep(paths, manifest, run, parallel=2):
+        first.append(item)
+        assert item in manifest.items()
+        if len(first) == 2:
+            break
+    rest = list(sweep(paths, manifest, run, parallel=2))
+    done = {item.path: item for item in manifest.items()}
+    assert done.keys() == {"a", "bad", "b", "deadly", "c"}
+    assert {path for path, item in done.items() if item.status == "done"} == {"a", "b", "c"}
+    assert done["bad"].error == "ValueError: not a video"
+    assert "gone" in str(done["deadly"].error)
+    assert not {item.path for item in first if item.status == "done"} & {item.path for item in rest}
+    again = list(sweep(paths, manifest, run, parallel=2))
+    assert {item.path for item in again} == {"bad", "deadly"}
