@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -44,15 +45,18 @@ def _among(host: Host, choices: list[str], text: str, first: Tensor) -> float | 
     picked = [choice for choice in choices if choice.casefold() == word.casefold()]
     if not picked:
         return None
-    shares: dict[str, float] = {}
-    seen: set[int] = set()
-    for choice in choices:
-        forms = {form for base in {choice, choice.capitalize()} for form in (base, f" {base}")}
-        ids = {host.tokenizer.encode(form, add_special_tokens=False)[0] for form in forms}
-        if ids & seen:
-            # The tokenizer cuts two choices so that they begin alike: the first token does not tell them apart.
-            return None
-        seen |= ids
-        shares[choice] = sum(float(first[token].exp()) for token in ids)
+    begins = {choice: _first_tokens(host, choice) for choice in choices}
+    # A token with which two choices begin (a lone space, say) does not tell them apart.
+    counts = Counter(token for tokens in begins.values() for token in tokens)
+    own = {choice: [token for token in tokens if counts[token] == 1] for choice, tokens in begins.items()}
+    if not all(own.values()):
+        return None
+    shares = {choice: sum(float(first[token].exp()) for token in tokens) for choice, tokens in own.items()}
     total = sum(shares.values())
     return shares[picked[0]] / total if total > 0 else None
+
+
+def _first_tokens(host: Host, choice: str) -> set[int]:
+    """Tokens with which an answer that names ``choice`` may begin."""
+    forms = {form for base in {choice, choice.capitalize()} for form in (base, f" {base}")}
+    return {host.tokenizer.encode(form, add_special_tokens=False)[0] for form in forms}

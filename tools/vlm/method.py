@@ -162,8 +162,12 @@ class Method:
         return getattr(type(self), function) is not getattr(Method, function)
 
     def __str__(self) -> str:
-        options = ",".join(f"{key}={value}" for key, value in self.options.items())
-        return f"{self.name}:{options}" if options else self.name
+        shown = [
+            f"{item.name}={_written(getattr(self, item.name))}"
+            for item in fields(self)
+            if getattr(self, item.name) is not None or item.default is not None
+        ]
+        return f"{self.name}:{','.join(shown)}" if shown else self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +203,13 @@ class Budgeted(Method):
     def examples(cls) -> tuple[Self, ...]:
         """A mild and a hard budget."""
         return (cls(keep=0.5), cls(keep=0.2))
+
+
+def _written(value: object) -> str:
+    """An option as `Compression.parse` reads it."""
+    if value is None:
+        return "none"
+    return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 METHODS: Registry[Method] = Registry("tools.vlm.methods", Method, "method")

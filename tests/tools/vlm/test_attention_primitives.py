@@ -1,4 +1,4 @@
-"""Recomputed attention equals the rows of the eager model, in decoders and in towers; accounting equals counted work."""
+"""Recomputed attention equals the rows of the eager model, in decoders and towers; accounting equals counted work."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ def started(host: Host, count: int = 3) -> Prefill:
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(Method):
-    """Before every layer, compares what the probe says of it and of the one before with the eager maps ``[H, L, L]``."""
+    """Before every layer, compares what the probe says of it and of the one before with the eager maps."""
 
     stage: ClassVar[Stage] = "prune"
 
