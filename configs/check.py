@@ -7,7 +7,7 @@ from typing import Any
 
 from configs.build import at_key
 from configs.profile import Backend, Profile
-from tools.errors import ProfileError, did_you_mean
+from tools.errors import LoupeError, ProfileError, did_you_mean
 from tools.registry import Registry
 
 
@@ -62,13 +62,20 @@ def _check(registry: Registry[Any], key: str, choice: Backend) -> Finding:
     except ProfileError as error:
         return _finding(at_key(error, key, registry.what))
     except ImportError as error:
-        return Finding(
-            f"{key}.backend",
-            False,
-            f"{registry.what} '{choice.backend}' needs the Python package '{error.name}', which is not installed",
-            "install Loupe with its extra packages: pip install 'loupe-video[models]'",
-        )
-    return _check_class(kind, f"{registry.what} '{choice.backend}'", key, choice)
+        return _not_installed(registry, key, choice, error)
+    try:
+        return _check_class(kind, f"{registry.what} '{choice.backend}'", key, choice)
+    except ImportError as error:
+        return _not_installed(registry, key, choice, error)
+
+
+def _not_installed(registry: Registry[Any], key: str, choice: Backend, error: ImportError) -> Finding:
+    return Finding(
+        f"{key}.backend",
+        False,
+        f"{registry.what} '{choice.backend}' needs the Python package '{error.name}', which is not installed",
+        "install Loupe with its extra packages: pip install 'loupe-video[models]'",
+    )
 
 
 def _check_class(kind: type, what: str, key: str, choice: Backend) -> Finding:
@@ -88,22 +95,32 @@ def _check_class(kind: type, what: str, key: str, choice: Backend) -> Finding:
         except ProfileError as error:
             return _finding(at_key(error, key, what))
         if problem is not None:
-            message, _, remedy = str(problem).removesuffix(".").partition(": ")
-            return Finding(key, False, message, remedy)
+            return _problem(key, problem)
+    elif "download" in parameters:
+        return Finding(key, True, f"{what} is installed; whether its model is here shows at the first use")
     model = choice.options.get("model")
     return Finding(key, True, f"{what} is ready" + (f" with {model}" if model else ""))
 
 
-def _finding(error: ProfileError) -> Finding:
+def _finding(error: LoupeError) -> Finding:
     return Finding(error.field or "profile", False, error.message, error.remedy)
+
+
+def _problem(key: str, problem: LoupeError | str) -> Finding:
+    """What a backend's own ``check`` said: an error, or its sentence."""
+    if isinstance(problem, LoupeError):
+        inside = problem.field and not problem.field.startswith(key)
+        return Finding(
+            f"{key}.{problem.field}" if inside else problem.field or key, False, problem.message, problem.remedy
+        )
+    message, _, remedy = problem.removesuffix(".").partition(": ")
+    return Finding(key, False, message, remedy)
 
 
 def _check_vlm(choice: Backend) -> Finding:
     from tools.vlm.tool import VlmTool
 
-    probe = getattr(VlmTool, "check", None)
-    problem = probe(choice.backend, **choice.options) if probe is not None else None
+    problem = VlmTool.check(choice.backend, **choice.options)
     if problem is not None:
-        message, _, remedy = str(problem).removesuffix(".").partition(": ")
-        return Finding("vlm", False, message, remedy)
+        return _problem("vlm", problem)
     return Finding("vlm", True, f"vision-language model '{choice.backend}' is ready")

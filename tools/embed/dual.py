@@ -34,14 +34,14 @@ class DualEncoder(VisualEmbedder):
     def __init__(
         self, model: str, device: str = "cpu", dtype: str = "float32", batch: int = 32, download: bool = False
     ) -> None:
-        from transformers import AutoConfig
-
         if dtype not in ("float32", "bfloat16", "float16"):
             raise ProfileError(
                 f"there is no dtype '{dtype}'", remedy="write float32, bfloat16 or float16", field="dtype"
             )
         self.model = model
         self._folder = model_folder(model, download=download)
+        from transformers import AutoConfig
+
         self._config: Any = AutoConfig.from_pretrained(self._folder, local_files_only=True)
         if self._config.model_type not in self.model_types:
             raise ProfileError(
@@ -86,7 +86,7 @@ class DualEncoder(VisualEmbedder):
             return _rows(model.get_text_features(**inputs).pooler_output)
 
     @classmethod
-    def check(cls, model: str, download: bool = False, **_: Any) -> str | None:
+    def check(cls, model: str, download: bool = False, **_: Any) -> ProfileError | None:
         """What is wrong with the model's files, or None."""
         return missing(model, download=download)
 

@@ -35,19 +35,20 @@ def model_folder(model: str, *, download: bool = False) -> Path:
             if not download:
                 remedy += ", or write 'download: true' beside it"
             raise ProfileError(f"the model '{model}' is not on this machine", remedy=remedy, field="model") from error
-    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+    weights = any(any(folder.glob(pattern)) for pattern in ("*.safetensors", "pytorch_model*.bin"))
+    if not weights or not (folder / "config.json").is_file():
         raise ProfileError(
-            f"the model folder '{folder}' lacks config.json or its weights (*.safetensors)",
+            f"the model folder '{folder}' lacks config.json or its weights (*.safetensors or pytorch_model*.bin)",
             remedy="download the model again",
             field="model",
         )
     return folder
 
 
-def missing(model: str, *, download: bool = False) -> str | None:
-    """What `model_folder` would complain about, without fetching anything; None if nothing, or if it may be fetched."""
+def missing(model: str, *, download: bool = False) -> ProfileError | None:
+    """What `model_folder` would raise, without fetching anything; None if nothing, or if the model may be fetched."""
     try:
         model_folder(model)
     except ProfileError as error:
-        return None if download and not Path(model).is_dir() else str(error)
+        return None if download and not Path(model).is_dir() else error
     return None

@@ -88,7 +88,7 @@ def test_a_missing_model_is_one_sentence(registry: Any, name: str, model: str, m
     assert caught.value.field == "model"
     assert model in caught.value.message
     assert caught.value.remedy
-    assert registry.get(name).check(model=model) == str(caught.value)
+    assert str(registry.get(name).check(model=model)) == str(caught.value)
 
 
 @pytest.mark.parametrize("name", [n for n in VISUAL_BACKENDS.names() if n in ("clip", "siglip")])

@@ -35,6 +35,11 @@ def make_app(api_key: str | None = None) -> FastAPI:
 
     done = {"operation_id": 0, "status": "completed"}
 
+    @app.get("/collections")
+    def collections() -> Any:
+        with lock:
+            return _ok(client.get_collections().model_dump(mode="json"))
+
     @app.get("/collections/{name}/exists")
     def exists(name: str) -> Any:
         with lock:

@@ -154,12 +154,17 @@ def test_server_that_is_not_there() -> None:
     assert caught.value.field == "store.url"
     with pytest.raises(StoreError, match="not the address"):
         server("http://[bad")
+    for url in ("http://127.0.0.1:9", "http://[bad", "nowhere"):
+        assert f"no Qdrant server answers at {url}" in BACKENDS.get("server").check(url)
 
 
 def test_server_with_a_key(serve: Callable[[Any], str], rest_app: Any) -> None:
     url = serve(rest_app.make_app(api_key="sesame"))
     with pytest.raises(StoreError, match="401"):
         server(url)
+    kind = BACKENDS.get("server")
+    assert "401" in kind.check(url)
+    assert kind.check(url, api_key="sesame") is None
     with pytest.warns(UserWarning, match="insecure connection"):
         store = server(url, api_key="sesame")
     store.upsert([clip(0)])

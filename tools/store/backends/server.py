@@ -1,7 +1,9 @@
 """A Qdrant server or cluster, by its address."""
 
 import math
+from typing import Any
 
+import httpx
 from qdrant_client import QdrantClient
 
 from tools.errors import StoreError
@@ -43,3 +45,15 @@ class ServerStore(ClientStore):
                 field="store.url",
             ) from error
         super().__init__(client, collection, f"at {url}", text_dim, visual_dim, indexed=True)
+
+    @classmethod
+    def check(cls, url: str, api_key: str | None = None, **_: Any) -> str | None:
+        """Whether a server answers there and takes the key: None, or what is wrong."""
+        remedy = "start a Qdrant server there, or correct 'url' and 'api_key' under 'store'"
+        try:
+            reply = httpx.get(
+                f"{url.rstrip('/')}/collections", headers={"api-key": api_key} if api_key else {}, timeout=3.0
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return f"no Qdrant server answers at {url} ({error}): {remedy}."
+        return None if reply.is_success else f"{url} answers {reply.status_code} {reply.reason_phrase}: {remedy}."

@@ -65,6 +65,6 @@ class SentenceTransformerEmbedder(TextEmbedder):
         return np.asarray(vectors, np.float32)
 
     @classmethod
-    def check(cls, model: str, download: bool = False, **_: Any) -> str | None:
+    def check(cls, model: str, download: bool = False, **_: Any) -> ProfileError | None:
         """What is wrong with the model's files, or None."""
         return missing(model, download=download)
