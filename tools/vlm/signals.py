@@ -1,5 +1,6 @@
 """What a method may ask of the vision tower: numbers per patch, computed only when somebody asks."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,3 +30,16 @@ class Signal:
     def __str__(self) -> str:
         at = "" if self.layer is None else f" of layer {self.layer}"
         return f"{self.kind}{at}"
+
+
+def saliency(kinds: Collection[SignalKind], source: Literal["auto", "cls", "received", "head"] = "auto") -> Signal:
+    """The signal by which a tower says which patches matter.
+
+    Args:
+        kinds: what the host's tower has, ``host.signal_kinds``.
+        source: ``auto`` takes ``cls`` where there is a CLS token and ``received`` elsewhere; a source named outright is
+            taken as it is, and refused by `Method.check` where the tower lacks it.
+    """
+    if source == "auto":
+        return Signal("cls" if "cls" in kinds else "received")
+    return Signal(source)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.tools.vlm.conftest import make_frames
+from tools.vlm import signals
 from tools.vlm.compression import Compression
 from tools.vlm.context import Context
 from tools.vlm.engine import Engine, Request
@@ -158,6 +159,11 @@ def test_signals_of_a_patch_tower_equal_the_eager_maps(host: Host) -> None:
             kept = maps[:, :, 0, start:] if signal.kind == "cls" else maps.mean(2)[..., start:]
             expected = kept.sum(1) if signal.heads == "sum" else kept.mean(1)
             torch.testing.assert_close(found[signal], expected.flatten(), atol=1e-5, rtol=1e-5)
+
+
+def test_saliency_takes_cls_where_there_is_one(host: Host) -> None:
+    assert signals.saliency(host.signal_kinds).kind == ("cls" if host.tower.has_cls else "received")
+    assert signals.saliency(host.signal_kinds, "head") == Signal("head")
 
 
 @torch.inference_mode()
