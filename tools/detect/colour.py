@@ -36,7 +36,7 @@ def _words(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.str_]:
     hue, saturation, value = hsv[:, 0], hsv[:, 1], hsv[:, 2]
     bounds = [bound for bound, _ in _HUES] + [_RED_FROM]
     names = np.array([name for _, name in _HUES] + ["pink", "red"], dtype="<U8")
-    words = names[np.searchsorted(bounds, hue, side="right")]
+    words: npt.NDArray[np.str_] = names[np.searchsorted(bounds, hue, side="right")]
     warm = (hue < 18) | (hue >= _RED_FROM)
     words[(words == "red") & (saturation < _PINK_SATURATION) & (value >= _PINK_VALUE)] = "pink"
     words[(hue >= 4) & warm & (hue < 18) & (value < _BROWN_VALUE)] = "brown"

@@ -89,8 +89,8 @@ def _nearness(before: Detection, after: Detection) -> float | None:
     """How well ``after`` goes on with ``before`` (more is better), or None when it does not."""
     if before.label != after.label:
         return None
-    # A thing keeps its colour: detections that agree in it are preferred.
-    agree = 0.5 if before.attributes == after.attributes else 0.0
+    # A thing keeps its colour: agreeing in it outweighs overlap, else things that change places change names.
+    agree = 1.5 if before.attributes == after.attributes else 0.0
     overlap = before.region.iou(after.region)
     if overlap >= _SAME_PLACE:
         return 1 + overlap + agree

@@ -93,7 +93,7 @@ def test_scrolling_text_stays_one_track() -> None:
     frames = [[_line("Directed by A. Berg", Region.of(0.3, y, 0.7, y + 0.05))] for y in (0.9, 0.6, 0.3, 0.0)]
     (track,) = _tracks(frames)
     assert track.span == Span.of(0, 4)
-    assert track.region == Region.of(0.3, 0.0, 0.7, 0.95)
+    assert track.region == Region.of(0.3, 0.0, 0.7, 0.9 + 0.05)
 
 
 def test_equal_words_far_apart_are_not_one_text_that_moved() -> None:

@@ -37,10 +37,10 @@ class Faces(DetectBackend):
     def __init__(
         self,
         *,
-        side: int = 240,
+        side: int = 288,
         smallest: float = 0.12,
-        scale: float = 1.25,
-        step: float = 1.5,
+        scale: float = 1.2,
+        step: float = 1.3,
         neighbours: int = 3,
     ) -> None:
         self._side = side

@@ -29,14 +29,16 @@ _SAME_COLOURS = 0.5
 _LARGEST = 0.5
 #: Parts of one frame that may differ from the background; more is a change of content, such as the letters of a slide.
 _MANY = 12
+#: Share of a frame's parts that must move; where fewer do, content was exchanged and a few look alike by chance.
+_MOVING = 0.3
 #: Frames before and after in which a slow thing is looked for at another place, and the shift from one frame to the
 #: next, as a share of the short side, below which a thing rests.
 _NEAR, _REST = 3, 0.004
 #: Side in pixels of the patches by which a thing is recognised in the next frame.
-_PATCH = 12
-#: Of two patches of the same thing: how much the area may change, the largest mean difference (of 255), the variance
-#: from which texture is compared, and the smallest correlation then.
-_GROWTH, _OTHER_COLOURS, _PLAIN, _ALIKE = 2.0, 50.0, 150.0, 0.5
+_PATCH = 24
+#: Of two patches of the same thing: how much area, width and height may change, the largest mean difference (of 255),
+#: the variance from which texture is compared, and the smallest correlation then.
+_GROWTH, _OTHER_COLOURS, _PLAIN, _ALIKE = 1.6, 50.0, 150.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,9 @@ class Motion(DetectBackend):
         height, width = pictures[0].shape[:2]
         found = []
         for i, here in enumerate(blobs):
-            for blob in here:
-                if self._moves(blob, i, blobs, min(height, width)):
+            moving = [blob for blob in here if self._moves(blob, i, blobs, min(height, width))]
+            if len(moving) >= _MOVING * len(here):
+                for blob in moving:
                     x0, y0, x1, y1 = blob.box
                     region = Region.of(x0 / width, y0 / height, x1 / width, y1 / height)
                     score = min(1.0, blob.contrast / (4 * self._threshold))
@@ -214,12 +217,15 @@ def _core(mask: Mask) -> Mask:
 
 
 def _patch(pixels: Picture) -> npt.NDArray[np.float32]:
-    return cv2.resize(pixels, (_PATCH, _PATCH), interpolation=cv2.INTER_AREA).astype(np.float32)
+    patch = cv2.resize(pixels, (_PATCH, _PATCH), interpolation=cv2.INTER_AREA)
+    return np.asarray(patch, dtype=np.float32)
 
 
 def _alike(blob: _Blob, other: _Blob) -> bool:
     """Whether ``other``, in the next frame, may be the same thing: about its size, its colours and its texture."""
-    if not 1 / _GROWTH <= blob.area / other.area <= _GROWTH:
+    (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = blob.box, other.box
+    sizes = (blob.area / other.area, (ax1 - ax0) / (bx1 - bx0), (ay1 - ay0) / (by1 - by0))
+    if not all(1 / _GROWTH <= ratio <= _GROWTH for ratio in sizes):
         return False
     if float(np.abs(blob.patch - other.patch).mean()) > _OTHER_COLOURS:
         return False

@@ -104,7 +104,10 @@ class OpenVocabulary(DetectBackend):
 
     @staticmethod
     def _kept(result: Any, wanted: list[str], width: int, height: int) -> list[tuple[str, Region, float]]:
-        kept = []
+        kept: list[tuple[str, Region, float]] = []
+        # Where nothing is found, Grounding DINO's processor still gives one empty phrase.
+        if not len(result["scores"]):
+            return kept
         for box, score, phrase in zip(
             result["boxes"].tolist(), result["scores"].tolist(), result["text_labels"], strict=True
         ):

@@ -15,6 +15,9 @@ from tools.ocr.lines import box_region, clean, reading_order
 _LONGEST = 2000
 #: Height in pixels of the recogniser's input.
 _LINE_HEIGHT = 48
+#: How far the detector's kernels are grown into boxes. The library's 1.6 cuts large letters so close that the
+#: recogniser no longer sees gaps between words: of capitals 66 pixels high it gets 1.7 % wrong then, and 0.4 % at 2.
+_GROW = 2.0
 #: A full stop is followed by a space in sentences and by none in addresses: behind it the network must be surer.
 _SPACE_AFTER_STOP = 0.05
 #: Marks that no space is put before, and marks that none is put behind.
@@ -25,9 +28,9 @@ class RapidOcr(OcrBackend):
     """PP-OCRv4 (Latin and Chinese script) on the CPU.
 
     The recogniser was trained mostly on Chinese and leaves out most spaces between capitals, though where one belongs
-    it gives the space some probability: on lines drawn in seven typefaces, 0.01 separates 98.6 % of the gaps between
-    words from 99.8 % of those between letters. So a space is put where that probability passes ``space`` between two
-    characters.
+    it gives the space some probability: on lines drawn in seven typefaces, 98.6 % of the gaps between words have more
+    than 0.01 of it and 99.8 % of those between letters less. So a space is put where that probability passes
+    ``space`` between two characters.
 
     Lines are recognised one at a time at their own width. In batches they are padded to the widest, which costs more
     than it saves on a CPU and makes a line's reading depend on its neighbours.
@@ -70,7 +73,11 @@ class RapidOcr(OcrBackend):
         self._angles = angle_classifier
         # Pictures are scaled here, so the library's own scaling only rounds to whole cells of the network.
         self._engine: Any = RapidOCR(
-            intra_op_num_threads=threads, inter_op_num_threads=1, det_limit_side_len=32, det_limit_type="min"
+            intra_op_num_threads=threads,
+            inter_op_num_threads=1,
+            det_limit_side_len=32,
+            det_limit_type="min",
+            det_unclip_ratio=_GROW,
         )
         self._characters: list[str] = self._engine.text_rec.postprocess_op.character
         self._blank, self._gap = 0, self._characters.index(" ")
@@ -87,7 +94,7 @@ class RapidOcr(OcrBackend):
         lines = []
         for box, crop in zip(boxes, crops, strict=True):
             text, score = self._recognise(crop)
-            region = box_region(box, width, height)
+            region = box_region(box.tolist(), width, height)
             if text and region is not None and score >= self._min_score:
                 lines.append(TextLine(text, region, score))
         return reading_order(lines)
