@@ -10,7 +10,7 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 
 from tools.errors import StoreError, ToolUnavailable
 from tools.store.points import INDEXES, WORDS, Filter
-from tools.store.qdrant import RRF_K, Hits, Page, Part, Point, QdrantStore, check_dims
+from tools.store.qdrant import RRF_K, Hit, Page, Part, Payloads, Point, QdrantStore, check_dims
 
 
 class ClientStore(QdrantStore):
@@ -96,7 +96,7 @@ class ClientStore(QdrantStore):
         with self._reached():
             self._client.upsert(self._collection, points=made, wait=True)
 
-    def _search(self, parts: dict[str, Part], filter: Filter, depth: int, limit: int) -> Hits:
+    def _search(self, parts: dict[str, Part], filter: Filter, depth: int, limit: int) -> Sequence[Hit]:
         confined = models.Filter.model_validate(filter)
         prefetch = [
             models.Prefetch(query=_vector(part), using=name, filter=confined, limit=depth)
@@ -108,9 +108,14 @@ class ClientStore(QdrantStore):
                 query=models.RrfQuery(rrf=models.Rrf(k=RRF_K)),
                 prefetch=prefetch,
                 limit=limit,
-                with_payload=True,
+                with_payload=False,
             )
-        return [(point.score, point.payload or {}) for point in found.points]
+        return found.points
+
+    def _retrieve(self, ids: list[str]) -> Payloads:
+        with self._reached():
+            records = self._client.retrieve(self._collection, ids, with_payload=True)
+        return [record.payload or {} for record in records]
 
     def _scroll(self, filter: Filter, limit: int, *, by_start: bool = False, offset: Any = None) -> Page:
         with self._reached():

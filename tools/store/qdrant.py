@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from tools.errors import StoreError
@@ -26,10 +26,22 @@ Sparse = tuple[list[int], list[float]]
 Part = list[float] | Sparse
 Payload = dict[str, Any]
 #: Named here because `Store.list` hides the type of that name in the class below.
-Hits = list[tuple[float, Payload]]
+Payloads = list[Payload]
 Page = tuple[list[Payload], Any]
 Names = list[str]
 Dense = list[float]
+
+
+class Hit(Protocol):
+    """A point that a search found."""
+
+    @property
+    def id(self) -> Any:
+        """Its id; ``str`` of it is a UUID."""
+
+    @property
+    def score(self) -> float:
+        """Its fused score."""
 
 
 @dataclass(frozen=True)
@@ -78,23 +90,27 @@ class QdrantStore(Store):
             if vector is not None:
                 parts[name] = self._checked(name, vector)
         if query.text:
-            found = sparse.query(query.text)
-            if found[0]:
-                parts[WORDS] = found
+            bag = sparse.query(query.text)
+            if bag[0]:
+                parts[WORDS] = bag
             elif not parts:
                 return []
         if not parts:
             return [clip.model_copy(update={"score": 0.0}) for clip in self.list(query.scope, query.limit)]
         depth = max(_MIN_DEPTH, _DEPTH * query.limit)
-        # Every fused clip is read, for equal scores come in any order and must be cut in a fixed one.
+        # All fused ranks are fetched, for equal scores come in any order and must be cut in a fixed one.
         hits = self._search(parts, points.scope_filter(query.scope), depth, depth * len(parts))
-        best = RRF_K / len(parts)
-        ranked = [
-            points.evidence(payload).model_copy(update={"score": min(1.0, round(score * best, 6))})
-            for score, payload in hits
+        scores = sorted((hit.score for hit in hits), reverse=True)[: query.limit]
+        contenders = [hit for hit in hits if hit.score >= scores[-1]]
+        best = sorted((-round(hit.score * RRF_K / len(parts), 6), str(hit.id)) for hit in contenders)[: query.limit]
+        found = self._retrieve([id for _, id in best])
+        by_point = {str(points.point_id(payload["id"])): payload for payload in found}
+        # A clip may be removed between the two requests.
+        return [
+            points.evidence(by_point[id]).model_copy(update={"score": min(1.0, -negative)})
+            for negative, id in best
+            if id in by_point
         ]
-        ranked.sort(key=lambda clip: (-clip.score, *_in_time(clip)))
-        return ranked[: query.limit]
 
     def list(self, scope: Scope, limit: int = 1000) -> list[Evidence]:
         """Clips in the scope in order of (video, start, end, id), the first ``limit`` of them."""
@@ -117,8 +133,12 @@ class QdrantStore(Store):
         """Writes points and waits until they are safe."""
 
     @abstractmethod
-    def _search(self, parts: dict[str, Part], filter: Filter, depth: int, limit: int) -> Hits:
+    def _search(self, parts: dict[str, Part], filter: Filter, depth: int, limit: int) -> Sequence[Hit]:
         """Reciprocal rank fusion of the rankings by each part, each confined to ``filter`` and ``depth`` long."""
+
+    @abstractmethod
+    def _retrieve(self, ids: Names) -> Payloads:
+        """Payloads of the points with these ids, in any order; ids that are not there are left out."""
 
     @abstractmethod
     def _scroll(self, filter: Filter, limit: int, *, by_start: bool = False, offset: Any = None) -> Page:
@@ -152,7 +172,8 @@ class QdrantStore(Store):
             raise ValueError(f"this store holds no {name} vectors")
         if vector.shape != (size,):
             raise ValueError(f"a {name} vector of this store has shape ({size},), not {vector.shape}")
-        return [float(value) for value in vector.tolist()]
+        values: Dense = vector.tolist()
+        return values
 
     def _in_order(self, scope: Scope) -> Iterator[Evidence]:
         filter = points.scope_filter(scope)

@@ -23,18 +23,22 @@ _STOP_WORDS = frozenset(
     when where which while who whom whose why will with would you your""".split()  # noqa: SIM905
 )
 _HAN = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_UNSPACED = re.compile(rf"[{_HAN}]")
+_ASCII_WORD = re.compile(r"[a-z0-9]+")
 _WORD = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+")
 
 
 def words(text: str) -> list[str]:
     """The words of ``text`` in order: lower case, without accents; scripts that put no spaces between words give pairs
     of characters."""
+    if text.isascii():
+        return _ASCII_WORD.findall(text.lower())
     # Compatibility forms first (full-width letters, ligatures), then accents, which decompose to combining marks.
     plain = unicodedata.normalize("NFKD", text).casefold()
     plain = "".join(char for char in plain if not unicodedata.combining(char))
     found: list[str] = []
     for word in _WORD.findall(unicodedata.normalize("NFC", plain)):
-        if re.match(rf"[{_HAN}]", word) and len(word) > 1:
+        if len(word) > 1 and _UNSPACED.match(word):
             found += [word[i : i + 2] for i in range(len(word) - 1)]
         else:
             found.append(word)

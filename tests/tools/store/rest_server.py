@@ -70,11 +70,17 @@ def make_app(api_key: str | None = None) -> FastAPI:
             client.upsert(name, points=body.points)
             return _ok(done)
 
+    @app.post("/collections/{name}/points")
+    def retrieve(name: str, body: models.PointRequest) -> Any:
+        with lock:
+            found = client.retrieve(name, body.ids, with_payload=body.with_payload)
+            return _ok([record.model_dump(mode="json") for record in found])
+
     @app.post("/collections/{name}/points/query")
     def query(name: str, body: models.QueryRequest) -> Any:
         with lock:
             found = client.query_points(
-                name, query=body.query, prefetch=body.prefetch, limit=body.limit, with_payload=True
+                name, query=body.query, prefetch=body.prefetch, limit=body.limit, with_payload=body.with_payload
             )
             return _ok(found.model_dump(mode="json"))
 

@@ -16,7 +16,7 @@ import qdrant_edge as edge
 
 from tools.errors import StoreError
 from tools.store.points import INDEXES, WORDS, Filter
-from tools.store.qdrant import RRF_K, Hits, Page, Part, Point, QdrantStore, check_dims
+from tools.store.qdrant import RRF_K, Hit, Page, Part, Payloads, Point, QdrantStore, check_dims
 
 #: Points after which the engine is told to put its state to disk, so that little is replayed at the next opening.
 _FLUSH_EVERY = 20_000
@@ -131,7 +131,7 @@ class EdgeStore(QdrantStore):
                 self._shard.flush()
                 self._unflushed = 0
 
-    def _search(self, parts: dict[str, Part], filter: Filter, depth: int, limit: int) -> Hits:
+    def _search(self, parts: dict[str, Part], filter: Filter, depth: int, limit: int) -> Sequence[Hit]:
         confined = _filter(filter)
         prefetches = [
             edge.Prefetch(
@@ -141,9 +141,14 @@ class EdgeStore(QdrantStore):
             )
             for name, part in parts.items()
         ]
-        request = edge.QueryRequest(limit=limit, query=_FUSION, prefetches=prefetches, with_payload=True)
+        request = edge.QueryRequest(limit=limit, query=_FUSION, prefetches=prefetches)
         with self._refused():
-            return [(hit.score, hit.payload) for hit in self._shard.query(request)]
+            hits: list[Hit] = self._shard.query(request)
+            return hits
+
+    def _retrieve(self, ids: list[str]) -> Payloads:
+        with self._refused():
+            return [record.payload for record in self._shard.retrieve(ids, with_payload=True, with_vector=False)]
 
     def _scroll(self, filter: Filter, limit: int, *, by_start: bool = False, offset: Any = None) -> Page:
         request = edge.ScrollRequest(
@@ -176,10 +181,12 @@ class EdgeStore(QdrantStore):
 
     @contextmanager
     def _refused(self) -> Iterator[None]:
-        """The engine raises bare `Exception` for everything; a user gets to know what it was doing there."""
+        """The engine raises bare `Exception` for everything, never a class derived from it."""
         try:
             yield
         except Exception as error:
+            if type(error) is not Exception:
+                raise
             if self._closed:
                 raise StoreError("the store is closed", remedy="open it again", field="store") from error
             raise StoreError(
