@@ -67,3 +67,10 @@ def test_another_kind_of_checkpoint_is_a_profile_error(tmp_path: Path) -> None:
     with pytest.raises(ProfileError) as caught:
         BACKENDS.create("open_vocabulary", {"model": str(tmp_path)})
     assert caught.value.field == "model"
+
+
+def test_check_tells_without_loading(folder: Path, tmp_path: Path) -> None:
+    kind = BACKENDS.get("open_vocabulary")
+    assert kind.check(str(folder), threshold=0.3) is None
+    assert kind.check(str(tmp_path / "nowhere"), download=True) is None
+    assert kind.check(str(tmp_path / "nowhere")).field == "model"

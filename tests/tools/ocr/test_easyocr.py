@@ -54,3 +54,10 @@ def test_unknown_languages_are_a_profile_error(trusted_weights: Path) -> None:
     with pytest.raises(ProfileError) as caught:
         BACKENDS.create("easyocr", {"model_directory": str(trusted_weights), "languages": ["klingon"]})
     assert caught.value.field == "languages"
+
+
+def test_check_tells_without_loading(easyocr_weights: Path, tmp_path: Path) -> None:
+    kind = BACKENDS.get("easyocr")
+    assert kind.check(model_directory=str(easyocr_weights)) is None
+    assert kind.check(model_directory=str(tmp_path), download=True) is None
+    assert kind.check(model_directory=str(tmp_path)).field == "model_directory"

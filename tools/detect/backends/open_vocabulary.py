@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
+from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoProcessor
 
 from tools.detect import DetectBackend, Detection
 from tools.errors import ProfileError
@@ -57,17 +57,23 @@ class OpenVocabulary(DetectBackend):
                 model, local_files_only=not download
             )
         except (OSError, ValueError) as error:
-            raise ProfileError(
-                f"the detector '{model}' cannot be loaded ({_first_line(error)})",
-                remedy="name the folder of an OWLv2 or Grounding DINO checkpoint as 'model', or write 'download: true' "
-                f"under this backend, or fetch it with `hf download {model}`",
-                field="model",
-            ) from error
+            raise _unusable(model, error) from error
         self._network.to(device).eval()
         # Grounding DINO reads all labels as one sentence; the OWL family has one query a label.
         self._one_sentence = hasattr(self._network.config, "text_config") and not hasattr(
             self._network.config, "projection_dim"
         )
+
+    @staticmethod
+    def check(model: str, *, download: bool = False, **_options: object) -> ProfileError | None:
+        """What keeps the checkpoint from being used, without loading it; None if nothing shows."""
+        if download:
+            return None
+        try:
+            AutoConfig.from_pretrained(model, local_files_only=True)
+        except (OSError, ValueError) as error:
+            return _unusable(model, error)
+        return None
 
     def labels(self) -> None:
         """None: any label can be asked for."""
@@ -129,5 +135,11 @@ def _label(phrase: str, wanted: list[str]) -> str | None:
     return label if most else None
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0].rstrip(".")
+def _unusable(model: str, error: Exception) -> ProfileError:
+    why = str(error).strip().split("\n", 1)[0].rstrip(".")
+    return ProfileError(
+        f"the detector '{model}' cannot be loaded ({why})",
+        remedy="name the folder of an OWLv2 or Grounding DINO checkpoint as 'model', or write 'download: true' "
+        f"under this backend, or fetch it with `hf download {model}`",
+        field="model",
+    )

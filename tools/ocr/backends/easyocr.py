@@ -7,11 +7,14 @@ from pathlib import Path
 import easyocr
 import numpy as np
 import numpy.typing as npt
-from easyocr.config import MODULE_PATH
+from easyocr import config
 
 from tools.errors import ProfileError
 from tools.ocr import OcrBackend, TextLine
 from tools.ocr.lines import box_region, clean, reading_order
+
+#: File of the text detector's weights.
+_DETECTOR: str = config.detection_models["craft"]["filename"]
 
 
 class EasyOcr(OcrBackend):
@@ -45,9 +48,9 @@ class EasyOcr(OcrBackend):
         self.model = f"easyocr-{'+'.join(languages)}"
         self._max_side = max_side
         self._min_score = min_score
-        folder = Path(model_directory) if model_directory is not None else Path(MODULE_PATH) / "model"
-        if not download and not folder.is_dir():
-            raise _missing(f"the folder {folder} is not there", languages)
+        folder = _folder(model_directory)
+        if problem := self.check(languages=languages, model_directory=model_directory, download=download):
+            raise problem
         try:
             self._reader = easyocr.Reader(
                 list(languages),
@@ -69,6 +72,21 @@ class EasyOcr(OcrBackend):
                 field="languages",
             ) from error
 
+    @staticmethod
+    def check(
+        *,
+        languages: Sequence[str] = ("en",),
+        model_directory: str | None = None,
+        download: bool = False,
+        **_options: object,
+    ) -> ProfileError | None:
+        """What keeps the detector's weights from being used, without loading them; None if nothing shows. Whether the
+        languages' recogniser is there shows when it is loaded."""
+        folder = _folder(model_directory)
+        if download or (folder / _DETECTOR).is_file():
+            return None
+        return _missing(f"{folder / _DETECTOR} is not there", languages)
+
     def read(self, image: npt.NDArray[np.uint8]) -> list[TextLine]:
         """Lines of ``image`` (uint8 ``[H, W, 3]`` RGB) in reading order."""
         height, width = image.shape[:2]
@@ -80,6 +98,10 @@ class EasyOcr(OcrBackend):
             if text and region is not None and score >= self._min_score:
                 lines.append(TextLine(text, region, min(max(float(score), 0.0), 1.0)))
         return reading_order(lines)
+
+
+def _folder(model_directory: str | None) -> Path:
+    return Path(model_directory) if model_directory is not None else Path(config.MODULE_PATH) / "model"
 
 
 def _missing(why: str, languages: Sequence[str]) -> ProfileError:
