@@ -1,18 +1,22 @@
 """The pass over a video's pictures: text tracks, object tracks and shots, from one decoding pass."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from itertools import islice
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tools.detect import ObjectTrack
 from tools.media.frames import Frames
 from tools.media.scan import Sample, ScanStats, scan
 from tools.media.shots import ShotBuilder
 from tools.media.span import Span
+from tools.media.view import Region
 from tools.ocr import TextLine, TextTrack
 from tools.ocr.tracks import TextTracker
 from tools.transport import Transport
@@ -20,6 +24,11 @@ from tools.transport import Transport
 #: Overlap with which an object of one batch goes on in the next.
 _SAME_PLACE = 0.2
 _INSTANT = 1e-6
+#: Share of the picture that is read around a changed place, and from which on the whole picture is read instead.
+_MARGIN = 0.03
+_WHOLE = 0.6
+
+Image = npt.NDArray[np.uint8]
 
 
 @dataclass
@@ -36,7 +45,7 @@ class Pictures:
     texts: list[TextTrack] = field(default_factory=list)
     objects: list[ObjectTrack] = field(default_factory=list)
     shots: list[Span] = field(default_factory=list)
-    vectors: list[np.ndarray[Any, np.dtype[np.float32]]] = field(default_factory=list)
+    vectors: list[npt.NDArray[np.float32]] = field(default_factory=list)
     stats: ScanStats = field(default_factory=ScanStats)
     read: int = 0
 
@@ -68,21 +77,18 @@ class PicturePass:
         lines: Sequence[TextLine] = ()
         samples = scan(path, fps=self._fps, short_side=self._short_side, stats=found.stats)
         async for batch in _ahead(samples, self._batch):
-            new = [sample for sample in batch if sample.changed or sample.cut]
-            reading = self._call("ocr", "read", new) if "ocr" in tools else _nothing([[] for _ in new])
             seeing = self._call("detect", "detect", batch, (), batch[-1].until) if "detect" in tools else _nothing([])
-            readings, objects = await asyncio.gather(reading, seeing)
-            found.read += len(new)
-            fresh = iter(readings)
+            objects = asyncio.ensure_future(seeing)
             done: list[Span] = []
             for sample in batch:
-                if sample.changed or sample.cut:
-                    lines = next(fresh)
+                if "ocr" in tools and (sample.changed or sample.cut):
+                    lines = await self._read(sample, lines)
+                    found.read += 1
                 tracker.add(sample.time, sample.until, lines)
                 done += builder.add(sample)
                 if visual:
                     thumbnails.add(sample)
-            found.objects = _join(found.objects, objects)
+            found.objects = _join(found.objects, await objects)
             await self._clips(found, done, thumbnails, visual)
             advance(batch[-1].until)
         await self._clips(found, builder.finish(), thumbnails, visual)
@@ -95,6 +101,24 @@ class PicturePass:
             pictures = np.stack([thumbnails.take(span) for span in spans])
             found.vectors += list(await self._transport.call("embed", "images", pictures))
 
+    async def _read(self, sample: Sample, known: Sequence[TextLine]) -> Sequence[TextLine]:
+        """The lines of a sample: read where the picture changed, and as they were known elsewhere."""
+        places = reading_places(sample, known)
+        if places is None:
+            return list((await self._call("ocr", "read", [sample]))[0])
+        found = await asyncio.gather(*(self._read_place(sample.image, place) for place in places))
+        kept = [line for line in known if not any(line.region.intersect(place) for place in places)]
+        return kept + [line for lines in found for line in lines]
+
+    async def _read_place(self, image: Image, place: Region) -> list[TextLine]:
+        height, width = image.shape[:2]
+        rows = slice(math.floor(place.y0 * height), math.ceil(place.y1 * height))
+        columns = slice(math.floor(place.x0 * width), math.ceil(place.x1 * width))
+        crop = Frames(times=np.zeros(1), images=image[None, rows, columns])
+        outer = Region.of(columns.start / width, rows.start / height, columns.stop / width, rows.stop / height)
+        lines: list[list[TextLine]] = await self._transport.call("ocr", "read", crop)
+        return [replace(line, region=line.region.inside(outer)) for line in lines[0]]
+
     def _call(self, tool: str, method: str, samples: Sequence[Sample], *args: Any) -> Awaitable[Any]:
         if not samples:
             return _nothing([])
@@ -106,6 +130,28 @@ class PicturePass:
         return self._transport.call(tool, method, frames, *args)
 
 
+def reading_places(sample: Sample, known: Sequence[TextLine]) -> list[Region] | None:
+    """Where a changed sample is to be read again, or None for the whole of it.
+
+    A place is grown by about the height of a line, and by every known line that it touches: a line that changed in part
+    is read as a whole. Places that then overlap become one.
+    """
+    if sample.cut or not sample.regions:
+        return None
+    places: list[Region] = []
+    for region in sample.regions:
+        place = Region.of(region.x0 - _MARGIN, region.y0 - _MARGIN, region.x1 + _MARGIN, region.y1 + _MARGIN)
+        while touched := [
+            line.region for line in known if line.region.intersect(place) and place.hull(line.region) != place
+        ]:
+            place = reduce(Region.hull, touched, place)
+        for other in [other for other in places if other.intersect(place)]:
+            places.remove(other)
+            place = place.hull(other)
+        places.append(place)
+    return places if sum(place.area for place in places) < _WHOLE else None
+
+
 class _Thumbnails:
     """Pictures of the open clip; a clip is represented by the one nearest to its middle."""
 
@@ -115,7 +161,7 @@ class _Thumbnails:
     def add(self, sample: Sample) -> None:
         self._samples.append(sample)
 
-    def take(self, span: Span) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def take(self, span: Span) -> Image:
         """The picture for ``span``; earlier ones are dropped."""
         best = min(self._samples, key=lambda sample: abs(sample.time - span.middle))
         self._samples = [sample for sample in self._samples if sample.time >= span.end - _INSTANT] or [best]

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
+from functools import reduce
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
+
+from tools.media.view import Region
 
 Layout = npt.NDArray[np.float32]
 Luma = npt.NDArray[np.uint8]
@@ -40,6 +43,10 @@ _CUT_RATIO = 2.5
 #: The usual difference as long as too few are known.
 _CUT_PRIOR = 0.04
 _CUT_KNOWN = 3
+#: Luma pixels by which changed places are grown, and how many separate ones are told apart.
+_REACH = 5
+_MOST_REGIONS = 4
+_EVERYWHERE = Region(x0=0, y0=0, x1=1, y1=1)
 
 
 class Miniatures:
@@ -69,8 +76,28 @@ def layout_distance(a: Layout, b: Layout) -> float:
 
 def local_change(a: Luma, b: Luma) -> float:
     """Largest local difference of luma beyond noise, 0..1."""
+    return min(1.0, float(_differences(a, b).max()) / _FULL)
+
+
+def changed_regions(a: Luma, b: Luma) -> tuple[Region, ...]:
+    """Boxes around the places that differ by `CHANGED` at least, from the top; one box of all where there are many."""
+    places = (_differences(a, b) >= CHANGED * _FULL / 2).astype(np.uint8)
+    # Places closer than a few pixels belong together: letters of a word, edges of a thing.
+    places = cv2.dilate(places, np.ones((_REACH, 2 * _REACH), np.uint8))
+    count, _, boxes, _ = cv2.connectedComponentsWithStats(places)
+    height, width = places.shape
+    found = [
+        Region.of(x / width, y / height, (x + w) / width, (y + h) / height) for x, y, w, h, _ in boxes[1:count].tolist()
+    ]
+    if len(found) > _MOST_REGIONS:
+        found = [reduce(Region.hull, found)]
+    return tuple(sorted(found, key=lambda region: (region.y0, region.x0)))
+
+
+def _differences(a: Luma, b: Luma) -> Luma:
+    """Mean difference beyond noise around every pixel, in grey levels."""
     beyond = cv2.subtract(cv2.absdiff(a, b), _NOISE)
-    return min(1.0, float(cv2.blur(beyond, (_WINDOW, _WINDOW)).max()) / _FULL)
+    return np.asarray(cv2.blur(beyond, (_WINDOW, _WINDOW)), dtype=np.uint8)
 
 
 class CutDetector:
@@ -102,9 +129,14 @@ class ChangeMeter:
     def __init__(self) -> None:
         self._reference: Luma | None = None
 
-    def change(self, luma: Luma) -> float:
-        """0..1, 1 for the first picture; from `CHANGED` on the picture becomes the new reference."""
-        change = 1.0 if self._reference is None else local_change(self._reference, luma)
-        if change >= CHANGED:
+    def change(self, luma: Luma) -> tuple[float, tuple[Region, ...]]:
+        """0..1, 1 for the first picture, and where; from `CHANGED` on the picture becomes the new reference."""
+        if self._reference is None:
             self._reference = luma
-        return change
+            return 1.0, (_EVERYWHERE,)
+        change = local_change(self._reference, luma)
+        if change < CHANGED:
+            return change, ()
+        regions = changed_regions(self._reference, luma)
+        self._reference = luma
+        return change, regions

@@ -22,6 +22,7 @@ from tools.media.change import CHANGED, ChangeMeter, CutDetector, Miniatures
 from tools.media.choose import choose_packets, use_threads
 from tools.media.container import Media, open_media, packet_time, time_base
 from tools.media.geometry import Converter
+from tools.media.view import Region
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Sample:
         image: uint8 RGB ``[H, W, 3]``, displayed orientation; all samples of a scan have one size.
         cut: a new shot starts here.
         change: largest local difference, 0..1, to the last sample that showed something new.
+        regions: where it is, boxes in fractions of the picture; empty for a sample that shows nothing new.
     """
 
     time: float
@@ -48,6 +50,7 @@ class Sample:
     image: npt.NDArray[np.uint8]
     cut: bool
     change: float
+    regions: tuple[Region, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -200,4 +203,5 @@ class _Sampler:
         self._sampled = time
         if jump:
             self._jumped = time
-        return Sample(time, time, self._converter(frame), cut, self._meter.change(self._miniatures.luma(frame)))
+        change, regions = self._meter.change(self._miniatures.luma(frame))
+        return Sample(time, time, self._converter(frame), cut, change, regions)

@@ -49,10 +49,10 @@ def test_a_short_caption_is_a_change_wherever_it_stands(scene: Picture, where: t
 
 def test_change_is_against_the_last_that_was_new(scene: Picture) -> None:
     tiny, meter = Miniatures(), ChangeMeter()
-    assert meter.change(tiny.luma(frame(scene))) == 1
+    assert meter.change(tiny.luma(frame(scene)))[0] == 1
     # Each step is too small to be new, their sum is not.
     changes = [
-        meter.change(tiny.luma(frame(np.clip(scene.astype(int) + 5 * step, 0, 255).astype(np.uint8))))
+        meter.change(tiny.luma(frame(np.clip(scene.astype(int) + 5 * step, 0, 255).astype(np.uint8))))[0]
         for step in range(1, 5)
     ]
     assert changes[0] < CHANGED

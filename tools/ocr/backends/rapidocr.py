@@ -13,6 +13,8 @@ from tools.ocr.lines import box_region, clean, reading_order
 
 #: Longest side in pixels that the detector gets, so that a thin strip is not blown up.
 _LONGEST = 2000
+#: How much the detector's picture is enlarged at most: a part of a picture need not become as large as the whole.
+_ENLARGE = 2.0
 #: Height in pixels of the recogniser's input.
 _LINE_HEIGHT = 48
 #: How far the detector's kernels are grown into boxes. The library's 1.6 cuts large letters so close that the
@@ -104,7 +106,7 @@ class RapidOcr(OcrBackend):
         height, width = picture.shape[:2]
         low, high = self._sides
         side = min(max(min(height, width), low), high)
-        scale = min(side / min(height, width), _LONGEST / max(height, width))
+        scale = min(side / min(height, width), _ENLARGE, _LONGEST / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         scaled = picture
         if size != (width, height):
