@@ -27,7 +27,7 @@ _CONTEXT = 64
 _STATE = (1, 1, 128)
 #: Speech begins at this probability and goes on until it stays below the second one for `_MIN_SILENCE` seconds.
 _BEGIN, _END = 0.5, 0.35
-_MIN_SILENCE = 0.5
+_MIN_SILENCE = 0.4
 #: Shorter speech is a click.
 _MIN_SPEECH = 0.2
 #: Kept on both sides, for quiet first and last sounds; twice this (0.16 s) is less than `_MIN_SILENCE`.

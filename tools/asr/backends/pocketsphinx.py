@@ -10,11 +10,15 @@ import numpy.typing as npt
 
 from tools.asr import SAMPLE_RATE, AsrBackend, Word
 from tools.asr.workers import WorkerPool
-from tools.errors import ProfileError
+from tools.errors import ProfileError, did_you_mean
 from tools.media.span import Span
 
-#: Settings that make the search several times faster for a few more wrong words; `evals/bench/asr.py` measures both.
-_SEARCH = {"cmn": "batch", "topn": 2, "maxhmmpf": 1500, "maxwpf": 10}
+#: The decoder's settings by the name of the search. "fast" keeps fewer hypotheses alive, which costs some words;
+#: `evals/bench/asr.py` measures both.
+_SEARCH: dict[str, dict[str, object]] = {
+    "fast": {"cmn": "batch", "topn": 2, "maxhmmpf": 1500, "maxwpf": 10},
+    "full": {"cmn": "batch"},
+}
 #: Sound is brought to this root mean square and given this much noise: in digital silence, as around synthetic speech,
 #: the normalisation of log energies breaks down and half of the words are lost.
 _LEVEL, _NOISE = 0.08, 0.001
@@ -28,20 +32,23 @@ class PocketSphinx(AsrBackend):
     The decoder holds the interpreter's lock while it works, so each runs in a process of its own (`_sphinx_worker`).
 
     Args:
+        search: "fast" or "full".
         workers: most decoders at a time, some 150 MB each; as many as the machine has cores by default, 8 at most.
     """
 
     model = "pocketsphinx-en-us"
     max_seconds = 20.0
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, *, search: str = "fast", workers: int | None = None) -> None:
         if find_spec("pocketsphinx") is None:
             raise ImportError("pocketsphinx is not installed", name="pocketsphinx")
+        if search not in _SEARCH:
+            raise ProfileError(f"there is no search '{search}'", remedy=did_you_mean(search, _SEARCH), field="search")
         if workers is not None and workers < 1:
             raise ProfileError(f"{workers} workers cannot work", remedy="give 1 or more", field="workers")
         self.parallel = workers or min(8, len(os.sched_getaffinity(0)))
         program = Path(__file__).with_name("_sphinx_worker.py")
-        self._pool = WorkerPool(program, self.parallel, arguments=[json.dumps(_SEARCH)])
+        self._pool = WorkerPool(program, self.parallel, arguments=[json.dumps(_SEARCH[search])])
 
     def transcribe(self, audio: npt.NDArray[np.float32]) -> list[Word]:
         """Words with their times to 10 ms and their posterior probabilities as scores."""

@@ -17,6 +17,11 @@ from tools.media.span import Span
 #: Files of the names that stand for another model.
 _ALIASES = {"large": "large-v3", "turbo": "large-v3-turbo"}
 
+#: Text that gzip shrinks by more than this repeats itself: Whisper caught in a loop (its own default threshold).
+_LOOPING = 2.4
+#: No word is shorter than this many seconds, and the alignment of words needs a few frames.
+_SHORTEST = 0.1
+
 
 class Whisper(AsrBackend):
     """Recognises speech with word times from cross-attention.
@@ -60,7 +65,7 @@ class Whisper(AsrBackend):
     def transcribe(self, audio: npt.NDArray[np.float32]) -> list[Word]:
         """Words with their times to 20 ms and their token probabilities as scores."""
         duration = len(audio) / SAMPLE_RATE
-        if not len(audio) or not np.any(audio):
+        if duration < _SHORTEST or not np.any(audio):
             return []
         with self._lock:
             if self._loaded is None:
@@ -68,6 +73,8 @@ class Whisper(AsrBackend):
             result = self._loaded.transcribe(
                 np.ascontiguousarray(audio, np.float32),
                 language=self._language,
+                # No second attempt at a random temperature: the same sound must give the same words.
+                temperature=0.0,
                 word_timestamps=True,
                 condition_on_previous_text=False,
                 fp16=self._loaded.device.type == "cuda",
@@ -75,6 +82,8 @@ class Whisper(AsrBackend):
         whole = Span.of(0, duration)
         words = []
         for segment in result["segments"]:
+            if segment["compression_ratio"] > _LOOPING:
+                continue
             for word in segment.get("words", ()):
                 text = word["word"].strip()
                 if text:
