@@ -152,6 +152,15 @@ def test_max_min_is_the_naive_greedy(count: int, seed: int) -> None:
     assert diversity.max_min(features, max(1, count // 2)).tolist() == picks[: max(1, count // 2)]
 
 
+def test_max_min_picks_the_same_without_held_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = random(7, 60, 8)
+    held = diversity.max_min(features, 20)
+    monkeypatch.setattr(diversity, "HELD", 10)
+    monkeypatch.setattr(diversity, "BLOCK", 16)
+    assert torch.equal(diversity.max_min(features, 20), held)
+    assert diversity.max_min(features, 5, first=3).tolist()[0] == 3
+
+
 def test_max_min_covers_within_twice_the_optimum() -> None:
     for seed in range(20):
         features = random(seed, 9, 3)

@@ -26,17 +26,18 @@ def dpc_knn(features: Tensor, clusters: int, neighbours: int = 5) -> Tensor:
         int64 ``[N]``, the centre that each token goes to (a centre to itself), as `VisualTokens.merge` takes it.
     """
     count, width = features.shape
-    points = features.float() * width**-0.5
+    # In float64 distances can come from products, which is fast, without losing those between near duplicates.
+    points = features.double() * width**-0.5
     near = min(neighbours, count - 1)
     if near < 1:
         return torch.zeros(count, dtype=torch.long, device=features.device)
-    density = torch.empty(count, device=features.device)
+    density = points.new_empty(count)
     for start, distance in _distances(points):
         # The nearest of all is the token itself.
         closest = distance.topk(near + 1, largest=False).values[:, 1:]
         density[start : start + len(distance)] = (-closest.square().mean(1)).exp()
     index = torch.arange(count, device=features.device)
-    isolation, farthest = torch.empty_like(density), torch.zeros((), device=features.device)
+    isolation, farthest = torch.empty_like(density), points.new_zeros(())
     for start, distance in _distances(points):
         rows = slice(start, start + len(distance))
         own = density[rows, None]
@@ -60,6 +61,4 @@ def _distances(points: Tensor, others: Tensor | None = None) -> Iterator[tuple[i
     """Distances of blocks of rows to all ``others``, with the first row's index, computed as they are asked for."""
     others = points if others is None else others
     for start in range(0, len(points), BLOCK):
-        # Exact differences: the expanded square loses the small distances between near duplicates.
-        block = points[start : start + BLOCK]
-        yield start, torch.cdist(block, others, compute_mode="donot_use_mm_for_euclid_dist")
+        yield start, torch.cdist(points[start : start + BLOCK], others, compute_mode="use_mm_for_euclid_dist")

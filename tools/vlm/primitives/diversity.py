@@ -1,6 +1,4 @@
-"""Choosing tokens that differ from each other, or that stand for all others: greedy, incremental, no N x N matrix."""
-
-import heapq
+"""Choosing tokens that differ from each other, or that stand for all others: greedy and incremental."""
 
 import torch
 from torch import Tensor
@@ -8,25 +6,33 @@ from torch.nn.functional import normalize
 
 #: Rows of products that are held at once.
 BLOCK = 1024
+#: Largest set whose products, which the first pick needs anyway, are kept for the later picks (256 MiB of float32).
+#: Reading a row of products is some hundred times cheaper than computing it; larger sets do without.
+HELD = 8192
 
 
-def loneliest(unit: Tensor) -> int:
-    """The row of ``unit [N, D]`` (rows of length 1) whose nearest neighbour is farthest; ties go to the lower index."""
+def loneliest(unit: Tensor, products: Tensor | None = None) -> int:
+    """The row of ``unit [N, D]`` (rows of length 1) whose nearest neighbour is farthest; ties go to the lower index.
+
+    Args:
+        products: ``unit @ unit.T``, if it is known.
+    """
     count = len(unit)
     nearest = torch.empty(count, device=unit.device)
     for start in range(0, count, BLOCK):
-        cosine = unit[start : start + BLOCK] @ unit.T
-        rows = torch.arange(len(cosine), device=unit.device)
-        cosine[rows, rows + start] = float("-inf")
-        nearest[start : start + BLOCK] = cosine.max(1).values
+        rows = slice(start, start + BLOCK)
+        cosine = (unit[rows] @ unit.T) if products is None else products[rows].clone()
+        own = torch.arange(len(cosine), device=unit.device)
+        cosine[own, own + start] = float("-inf")
+        nearest[rows] = cosine.max(1).values
     return int(nearest.argmin())
 
 
 def max_min(features: Tensor, count: int, first: int | None = None) -> Tensor:
     """Greedy max-min diversity in cosine distance: each pick is the token farthest from all picked so far.
 
-    O(kN) products and O(N) memory through a running minimum. The picks for a smaller count are the first of those for
-    a larger one. Ties go to the lower index.
+    A running minimum makes it O(kN) comparisons and O(N) memory beside the products. The picks for a smaller count are
+    the first of those for a larger one. Ties go to the lower index.
 
     Args:
         features: ``[N, D]``.
@@ -36,12 +42,13 @@ def max_min(features: Tensor, count: int, first: int | None = None) -> Tensor:
         int64 ``[count]``, in the order of picking.
     """
     unit = normalize(features.float(), dim=-1)
-    pick = torch.tensor(loneliest(unit) if first is None else first, device=unit.device)
+    products = unit @ unit.T if first is None and len(unit) <= HELD else None
+    pick = torch.tensor(loneliest(unit, products) if first is None else first, device=unit.device)
     picks = torch.empty(count, dtype=torch.long, device=unit.device)
     distance = torch.full((len(unit),), float("inf"), device=unit.device)
     for place in range(count):
         picks[place] = pick
-        distance = torch.minimum(distance, 1 - unit @ unit[pick])
+        distance = torch.minimum(distance, 1 - (unit @ unit[pick] if products is None else products[pick]))
         # A picked token is out of the race even where rounding leaves it a distance to itself.
         distance[pick] = float("-inf")
         pick = distance.argmax()
@@ -51,8 +58,9 @@ def max_min(features: Tensor, count: int, first: int | None = None) -> Tensor:
 def facility_location(features: Tensor, count: int) -> Tensor:
     """Greedy maximiser of the sum over all tokens of their cosine to the nearest pick (never below zero).
 
-    Gains only fall as picks are added, so a candidate's old gain bounds its new one: only candidates at the top of the
-    queue are computed again (lazy greedy), with the picks of the plain greedy. Ties go to the lower index.
+    After a pick only the tokens that it serves better change what a candidate gains, and only their products are
+    computed; on features without structure these are N / s tokens at pick s. No N x N matrix is held. Ties go to the
+    lower index.
 
     Args:
         features: ``[N, D]``.
@@ -62,20 +70,19 @@ def facility_location(features: Tensor, count: int) -> Tensor:
     """
     unit = normalize(features.float(), dim=-1)
     total = len(unit)
-    covered = torch.zeros(total, device=unit.device)
-    gains = torch.cat([(unit[start : start + BLOCK] @ unit.T).clamp(min=0).sum(1) for start in range(0, total, BLOCK)])
-    queue = [(-gain, index) for index, gain in enumerate(gains.tolist())]
-    heapq.heapify(queue)
-    fresh = [0] * total
-    picks: list[int] = []
-    while len(picks) < count:
-        bound, index = heapq.heappop(queue)
-        if fresh[index] == len(picks):
-            picks.append(index)
-            covered = torch.maximum(covered, unit @ unit[index])
-            continue
-        gain = float((unit @ unit[index] - covered).clamp(min=0).sum())
-        fresh[index] = len(picks)
-        # Rounding must not lift a gain above its bound, or the order of equal candidates would depend on luck.
-        heapq.heappush(queue, (max(-gain, bound), index))
-    return torch.tensor(picks, dtype=torch.long, device=features.device)
+    served = torch.zeros(total, device=unit.device)
+    gains = torch.zeros(total, dtype=torch.float64, device=unit.device)
+    for start in range(0, total, BLOCK):
+        gains += (unit @ unit[start : start + BLOCK].T).clamp(min=0).sum(1)
+    picks = torch.empty(count, dtype=torch.long, device=unit.device)
+    for place in range(count):
+        pick = gains.argmax()
+        picks[place] = pick
+        closer = unit @ unit[pick]
+        better = torch.nonzero(closer > served)[:, 0]
+        for part in torch.split(better, BLOCK):
+            products = unit @ unit[part].T
+            gains -= ((products - served[part]).clamp(min=0) - (products - closer[part]).clamp(min=0)).sum(1)
+        served[better] = closer[better]
+        gains[pick] = float("-inf")
+    return picks
