@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Compiled modules are kept even where the environment says otherwise: importing torch from source takes half a minute.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: install demo test lint types unit bench lock clean
 

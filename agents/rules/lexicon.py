@@ -36,10 +36,11 @@ TEXT_NOUNS = _set(
 TEXT_VERBS = _set("write writes written wrote reads printed spelled typed inscribed labelled labeled titled captioned")
 
 #: Acts of being visible, and things that detectors know.
-OBJECT_VERBS = _set(
-    """see sees saw seen seeing visible appear appears appeared appearing moving moves move moved enter enters entered
-    entering leave leaves left leaving cross crosses crossed crossing"""
+MOTION_VERBS = _set("enter enters entered entering leave leaves left leaving cross crosses crossed crossing")
+OBJECT_VERBS = MOTION_VERBS | _set(
+    "see sees saw seen seeing visible appear appears appeared appearing moving moves move moved"
 )
+COLOURS = _set("red orange yellow green blue purple violet pink brown black white gray grey")
 OBJECT_NOUNS = _set(
     """face faces person people man men woman women child children car cars truck bus dog dogs cat cats bird birds
     ball balls object objects animal animals bicycle bike motion movement bottle cup chair table phone laptop"""
@@ -64,7 +65,7 @@ MEDIUM_WORDS = (
         second final next previous following right immediately shortly directly beginning start starts end ending after
         before while during between until since once around contain contains contained call called name named names
         describe describes described true false correct answer refer refers referred come comes came go goes went
-        following statement statements thing things topic subject kind type sort else"""
+        following statement statements according thing things topic subject kind type sort else"""
     )
 )
 
@@ -97,7 +98,7 @@ _RELATED_ONE_WAY = {
     "start": "begin begins began",
     "colour": "color",
     # A thing whose colour is named answers what colour it has.
-    "color": "red orange yellow green blue purple violet pink brown black white gray grey",
+    "color": " ".join(sorted(COLOURS)),
     "car": "vehicle automobile",
     "build": "built",
     "many": "number",

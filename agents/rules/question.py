@@ -190,6 +190,10 @@ def modalities(text: str) -> tuple[tuple[Kind, ...], bool]:
     if seen and known & {"word", "words", "quoted", "name", "sentence", "phrase"}:
         return ("text",), True
     there = re.search(r"\b(?:is|are) there\b|\bthere (?:is|are)\b", low) or _PICTURE.search(low)
+    told = seen <= lexicon.MOTION_VERBS and not known & (lexicon.OBJECT_NOUNS | lexicon.COLOURS)
+    if seen and told:
+        # "Where does the ferry leave from?": a timetable or a voice tells it as well as the picture.
+        return ("speech", "text", "object", "visual"), False
     if seen or (there and known & lexicon.OBJECT_NOUNS):
         return ("object", "visual"), True
     if known & {"shown", "displayed"}:
