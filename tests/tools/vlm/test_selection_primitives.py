@@ -207,11 +207,12 @@ def test_dpc_knn_is_its_definition(count: int, seed: int, neighbours: int) -> No
     points = (features / 2).tolist()
     distance = [[sum((a - b) ** 2 for a, b in zip(p, q, strict=True)) ** 0.5 for q in points] for p in points]
     near = min(neighbours, count - 1)
-    density = [-sum(d**2 for d in sorted(row)[1 : near + 1]) / near for row in distance]
+    exact = [sum(d**2 for d in sorted(row)[1 : near + 1]) / near for row in distance]
+    density = torch.tensor(exact, dtype=torch.float64).neg().exp().float().tolist()
     product = []
     for i in range(count):
         above = [distance[i][j] for j in range(count) if (density[j], -j) > (density[i], -i)]
-        product.append(torch.tensor(density[i]).exp().item() * min(above) if above else float("inf"))
+        product.append(density[i] * min(above) if above else float("inf"))
     expected = sorted(range(count), key=lambda i: -product[i])[:clusters]
     assign = clustering.dpc_knn(features, clusters, neighbours).tolist()
     centres = {i for i in range(count) if assign[i] == i}

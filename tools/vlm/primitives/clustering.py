@@ -31,13 +31,14 @@ def dpc_knn(features: Tensor, clusters: int, neighbours: int = 5) -> Tensor:
     near = min(neighbours, count - 1)
     if near < 1:
         return torch.zeros(count, dtype=torch.long, device=features.device)
-    density = points.new_empty(count)
+    # In float32, so that densities which are equal but for rounding (of mutual nearest neighbours, say) are equal.
+    density = torch.empty(count, device=features.device)
     for start, distance in _distances(points):
         # The nearest of all is the token itself.
         closest = distance.topk(near + 1, largest=False).values[:, 1:]
-        density[start : start + len(distance)] = (-closest.square().mean(1)).exp()
+        density[start : start + len(distance)] = (-closest.square().mean(1)).exp().float()
     index = torch.arange(count, device=features.device)
-    isolation, farthest = torch.empty_like(density), points.new_zeros(())
+    isolation, farthest = points.new_empty(count), points.new_zeros(())
     for start, distance in _distances(points):
         rows = slice(start, start + len(distance))
         own = density[rows, None]
