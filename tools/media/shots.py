@@ -1,8 +1,6 @@
-"""Clips of an index: shots, with long ones split into windows of equal length."""
+"""Clips of an index: shots, with long ones cut into windows."""
 
-import math
 from collections.abc import Iterable
-from itertools import pairwise
 
 from tools.media.scan import Sample
 from tools.media.span import Span
@@ -11,13 +9,14 @@ from tools.media.span import Span
 MAX_SECONDS = 30.0
 #: Seconds below which a shot is joined to the one before it.
 MIN_SECONDS = 0.5
+_INSTANT = 1e-9
 
 
 class ShotBuilder:
     """Collects samples in order of time into clips that follow each other without gaps.
 
     Args:
-        max_seconds: longer shots are split into equal windows of at most this length.
+        max_seconds: longer shots are cut into windows of this length.
         min_seconds: shorter shots are joined to the one before.
     """
 
@@ -30,24 +29,25 @@ class ShotBuilder:
 
     def add(self, sample: Sample) -> list[Span]:
         """Takes the next sample; returns the clips that are complete now."""
+        done: list[Span] = []
         if self._shot is None:
             self._shot = Span.of(sample.time, sample.until)
         elif sample.cut and sample.time - self._shot.start >= self._min:
-            done, self._shot = self._shot, Span.of(sample.time, sample.until)
-            return self._split(done)
+            done = [self._shot]
+            self._shot = Span.of(sample.time, sample.until)
         else:
             self._shot = Span.of(self._shot.start, max(self._shot.end, sample.until))
-        return []
+        # Given out as soon as it is full, so that a caller holds pictures of one clip however long the shot is.
+        while self._shot.duration > self._max + _INSTANT:
+            full = Span.of(self._shot.start, self._shot.start + self._max)
+            done.append(full)
+            self._shot = Span.of(full.end, self._shot.end)
+        return done
 
     def finish(self) -> list[Span]:
-        """The clips of the last shot."""
+        """The clip of the last shot."""
         done, self._shot = self._shot, None
-        return self._split(done) if done is not None else []
-
-    def _split(self, shot: Span) -> list[Span]:
-        count = max(1, math.ceil(shot.duration / self._max - 1e-9))
-        edges = [shot.start + shot.duration * i / count for i in range(count)] + [shot.end]
-        return [Span.of(start, end) for start, end in pairwise(edges)]
+        return [done] if done is not None else []
 
 
 def shots(

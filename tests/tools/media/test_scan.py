@@ -210,7 +210,7 @@ def test_shots_follow_each_other_and_long_ones_are_split() -> None:
     assert clips[-1].end == 82
     for before, after in itertools.pairwise(clips):
         assert before.end == after.start
-    assert [clip.duration for clip in clips[:3]] == pytest.approx([70 / 3] * 3)
+    assert [clip.duration for clip in clips[:3]] == pytest.approx([30, 30, 10])
     # 70.3 comes too soon after 70 to end a shot.
     assert clips[3:] == [Span.of(70, 75), Span.of(75, 82)]
     builder = ShotBuilder()
