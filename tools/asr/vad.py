@@ -91,7 +91,7 @@ class VoiceActivity:
                 yield Segment(start + (kept_from + left) / SAMPLE_RATE, kept[left:right].copy())
             done = min(max(runs.needed_from - kept_from, 0), len(kept))
             kept, kept_from = kept[done:], kept_from + done
-            if runs.open_from is None and start + (kept_from + len(kept)) / SAMPLE_RATE >= until:
+            if start + min(runs.needed_from, kept_from + len(kept)) / SAMPLE_RATE >= until:
                 return
 
     def pauses(self, audio: Audio) -> bool:
@@ -158,11 +158,6 @@ class _Runs:
         self._voiced = 0
         self._cut = False
         self._history: list[float] = []
-
-    @property
-    def open_from(self) -> int | None:
-        """First sample of the run that goes on."""
-        return None if self._begin is None else self._begin * FRAME
 
     @property
     def needed_from(self) -> int:

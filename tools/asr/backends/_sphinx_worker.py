@@ -26,6 +26,8 @@ def main(source: IO[bytes], sink: IO[bytes], settings: dict[str, Any]) -> None:
     rate = decoder.config["frate"]
     while len(header := source.read(_LENGTH.size)) == _LENGTH.size:
         sound = source.read(_LENGTH.unpack(header)[0])
+        # Forgets the sound before, so that the same sound always gives the same words.
+        decoder.reinit_feat()
         decoder.start_utt()
         decoder.process_raw(sound, full_utt=True)
         decoder.end_utt()

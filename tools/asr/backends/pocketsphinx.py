@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,14 +17,14 @@ from tools.media.span import Span
 #: The decoder's settings by the name of the search. "fast" keeps fewer hypotheses alive, which costs some words;
 #: `evals/bench/asr.py` measures both.
 _SEARCH: dict[str, dict[str, object]] = {
-    "fast": {"cmn": "batch", "topn": 2, "maxhmmpf": 1500, "maxwpf": 10},
+    "fast": {"cmn": "batch", "maxhmmpf": 1500, "maxwpf": 10},
     "full": {"cmn": "batch"},
 }
-#: Sound is brought to this root mean square and given this much noise: in digital silence, as around synthetic speech,
-#: the normalisation of log energies breaks down and half of the words are lost.
-_LEVEL, _NOISE = 0.08, 0.001
-#: Seconds of near silence put around the sound; the model was trained on utterances that begin and end with some.
-_LEAD = 0.25
+#: Sound is brought to this root mean square, and its quietest moments to this one by adding noise: in digital silence,
+#: as around synthetic speech, the normalisation of log energies breaks down and half of the words are lost.
+_LEVEL, _FLOOR = 0.08, 0.001
+#: Samples and share of the pieces by which the quietest moments are found.
+_PIECE, _QUIET = 400, 0.05
 
 
 class PocketSphinx(AsrBackend):
@@ -46,7 +47,7 @@ class PocketSphinx(AsrBackend):
             raise ProfileError(f"there is no search '{search}'", remedy=did_you_mean(search, _SEARCH), field="search")
         if workers is not None and workers < 1:
             raise ProfileError(f"{workers} workers cannot work", remedy="give 1 or more", field="workers")
-        self.parallel = workers or min(8, len(os.sched_getaffinity(0)))
+        self.parallel = workers or min(8, _cores())
         program = Path(__file__).with_name("_sphinx_worker.py")
         self._pool = WorkerPool(program, self.parallel, arguments=[json.dumps(_SEARCH[search])])
 
@@ -56,16 +57,28 @@ class PocketSphinx(AsrBackend):
         level = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64)))) if len(audio) else 0.0
         if level < 1e-5:
             return []
-        lead = round(_LEAD * SAMPLE_RATE)
-        noise = np.random.default_rng(0).normal(0, _NOISE, len(audio) + 2 * lead)
-        sound = np.clip(np.pad(audio * (_LEVEL / level), lead) + noise, -1, 1)
-        answer = self._pool.call((sound * 32767).astype("<i2").tobytes())
+        sound = _prepared(audio.astype(np.float64) * (_LEVEL / level))
+        answer = self._pool.call((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
         words = []
         for text, start, end, score in json.loads(answer):
-            span = Span.of(start - _LEAD, end - _LEAD).clamp(Span.of(0, duration))
+            span = Span.of(start, end).clamp(Span.of(0, duration))
             words.append(Word(text=text, span=span, score=score))
         return words
 
     def close(self) -> None:
         """Ends the worker processes."""
         self._pool.close()
+
+
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _prepared(sound: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The sound with no moment quieter than `_FLOOR`."""
+    pieces = sound[: len(sound) // _PIECE * _PIECE].reshape(-1, _PIECE)
+    floor = float(np.quantile(np.sqrt(np.mean(pieces**2, axis=1)), _QUIET)) if len(pieces) else 0.0
+    return sound + np.random.default_rng(0).normal(0, max(_FLOOR**2 - floor**2, 0.0) ** 0.5, len(sound))
