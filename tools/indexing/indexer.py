@@ -23,6 +23,8 @@ from tools.transport_toolbox import speech_evidence, track_evidence
 _SPEECH_SECONDS = 60.0
 #: Calls of speech recognition under way at the same time.
 _SPEECH_CALLS = 2
+#: Texts whose vectors are kept for the next time that they are seen; 384 numbers each make 6 MB.
+_KNOWN_TEXTS = 4096
 
 
 class Progress(BaseModel):
@@ -88,6 +90,7 @@ class Indexer:
         self._batch: int = settings["batch"]
         self._pictures = PicturePass(transport, **settings)
         self._fingerprint = fingerprint
+        self._vectors: dict[str, Any] = {}
 
     def indexed(self, video_id: str) -> bool:
         """Whether the video is searchable as this profile would make it."""
@@ -181,8 +184,15 @@ class Indexer:
 
     async def _store(self, evidence: Sequence[Evidence]) -> None:
         for group in _groups(evidence, self._batch):
-            vectors = await self._transport.call("embed", "texts", [one.text for one in group])
-            clips = [Clip(one, text_vector=vector) for one, vector in zip(group, vectors, strict=True)]
+            # Clocks, logos and refrains come again and again; the same words have the same vector.
+            known = {one.text: self._vectors[one.text] for one in group if one.text in self._vectors}
+            texts = list(dict.fromkeys(one.text for one in group if one.text not in known))
+            if texts:
+                known.update(zip(texts, await self._transport.call("embed", "texts", texts), strict=True))
+            clips = [Clip(one, text_vector=known[one.text]) for one in group]
+            self._vectors.update(known)
+            while len(self._vectors) > _KNOWN_TEXTS:
+                self._vectors.pop(next(iter(self._vectors)))
             await self._transport.call("store", "upsert", clips)
 
     async def _store_shots(self, video_id: str, shots: Sequence[Span], vectors: Sequence[Any]) -> None:
