@@ -66,6 +66,13 @@ def test_a_broken_checkpoint_is_one_clear_error(tmp_path: Path, tiny_whisper: Pa
 
 
 @pytest.mark.slow
+def test_the_real_class_gives_words_with_times(tiny_whisper: Path, sentence: np.ndarray) -> None:
+    words = Whisper(str(tiny_whisper), language="en").transcribe(sentence)
+    assert words
+    assert any(word.span.duration > 0 for word in words)
+
+
+@pytest.mark.slow
 def test_the_cache_is_where_openai_whisper_looks(empty_cache: Path, tiny_whisper: Path) -> None:
     empty_cache.mkdir()
     (empty_cache / "base.pt").write_bytes(tiny_whisper.read_bytes())
