@@ -37,7 +37,8 @@ class Pictures:
 
     Attributes:
         texts, objects: tracks, in order of start within a batch.
-        shots: spans of clips; ``thumbnails`` holds the picture in the middle of each where they are embedded.
+        shots: spans of clips.
+        vectors: of the picture nearest to the middle of each clip; empty where pictures are not embedded.
         stats: what was decoded.
         read: pictures that went through text recognition.
     """

@@ -166,8 +166,15 @@ def test_another_fingerprint_replaces_the_index(world: World) -> None:
     transport = InProcess({**world.tools, "asr": Ears()})
     other = Indexer(world.library, transport, world.manifests, settings=SETTINGS, fingerprint="two")
     assert not other.indexed(world.video_id)
+    # What only the older profile saw must not stay beside what the newer one sees.
+    stale = Evidence.make(
+        video_id=world.video_id, kind="speech", span=Span.of(3, 4), text="misheard", score=1, tool="listen", model="old"
+    )
+    world.clips[stale.id] = stale
     asyncio.run(other.index(world.video_id))
     assert other.indexed(world.video_id)
+    assert stale.id not in world.clips
+    assert world.clips
 
 
 def test_removing_leaves_nothing(world: World) -> None:
