@@ -1,8 +1,11 @@
 """Speech from espeak-ng, synthesised to memory with the exact time of every word."""
 
+import _ctypes
 import ctypes
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +21,7 @@ _CHARS_UTF8 = 1
 _PARAMETER_RATE = 1
 _EVENT_END_OF_LIST = 0
 _EVENT_WORD = 1
+_SEED = 1
 
 #: The speaker whom pocketsphinx understands best among the English ones that were tried, and how fast she talks.
 VOICE, WORDS_PER_MINUTE = "en-us+f2", 140
@@ -73,13 +77,21 @@ class Spoken:
         return len(self.samples) / self.rate
 
 
-@lru_cache(maxsize=1)
-def _engine() -> tuple[ctypes.CDLL, int]:
+@contextmanager
+def _engine() -> Iterator[tuple[ctypes.CDLL, int]]:
+    """A fresh engine and its samples a second."""
     library = ctypes.CDLL(espeakng_loader.get_library_path())
-    rate = library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
-    if rate <= 0:
-        raise ToolUnavailable("espeak-ng did not start", remedy="reinstall the package espeakng-loader")
-    return library, rate
+    try:
+        rate = library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
+        if rate <= 0:
+            raise ToolUnavailable("espeak-ng did not start", remedy="reinstall the package espeakng-loader")
+        # Its breath noise is seeded by the clock otherwise: the same words would sound different in every process.
+        library.espeak_ng_SetRandSeed(ctypes.c_long(_SEED))
+        yield library, rate
+    finally:
+        library.espeak_Terminate()
+        # What it has said stays in its static variables and would change the next sentence.
+        _ctypes.dlclose(library._handle)
 
 
 @lru_cache(maxsize=64)
@@ -104,8 +116,7 @@ def speak(text: str, *, voice: str = VOICE, words_per_minute: int = WORDS_PER_MI
 
     callback = _Callback(collect)
     encoded = text.encode()
-    with _LOCK:
-        library, rate = _engine()
+    with _LOCK, _engine() as (library, rate):
         if library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ToolUnavailable(f"espeak-ng has no voice '{voice}'", remedy="use en-us", field="voice")
         library.espeak_SetParameter(_PARAMETER_RATE, words_per_minute, 0)

@@ -1,6 +1,8 @@
 """Drawn videos: the file shows and says what the truth claims."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -14,6 +16,7 @@ from evals.synth.builders import long_script, short_script
 from evals.synth.draw import Painter
 from evals.synth.script import COLORS, SHAPES, Caption, Clock, MovingObject, Scene, Script, Slide, Speech
 from evals.synth.shapes import PALETTE, sprite
+from evals.synth.speech import speak
 from evals.synth.truth import Truth, truth_of, truth_path
 from evals.synth.write import write
 from tools.errors import BadInput
@@ -200,3 +203,11 @@ def test_a_long_caption_is_made_to_fit() -> None:
     script = Script(duration=1, events=(Caption(span=Span.of(0, 1), text="very " * 30 + "long"),))
     (line,) = truth_of(script).written
     assert 0 < line.region.x0 < line.region.x1 < 1
+
+
+def test_speech_sounds_the_same_in_every_process() -> None:
+    program = "from evals.synth.speech import speak; import sys; sys.stdout.buffer.write(speak({!r}).samples.tobytes())"
+    said = "She sells sea shells."
+    elsewhere = subprocess.run([sys.executable, "-c", program.format(said)], check=True, capture_output=True).stdout
+    speak("Something else before it.")
+    assert speak(said).samples.tobytes() == elsewhere
