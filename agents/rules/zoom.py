@@ -182,6 +182,7 @@ def _look_at_clips(state: State, finding: Finding) -> list[Action]:
 def _look_anywhere(state: State, finding: Finding) -> list[Action]:
     """Where the index knows nothing of a kind, the windows themselves, piece by piece."""
     known = {hit.kind for hit in state.hits.get(finding.item.id, ())}
+    indexed = {video.id: video.indexed_kinds for video in state.videos}
     found: list[Action] = []
     for kind in finding.item.kinds:
         if kind in known:
@@ -190,6 +191,9 @@ def _look_anywhere(state: State, finding: Finding) -> list[Action]:
             if window.video_id is None:
                 continue
             part = near(window) if finding.anchor.bounded else window
+            # Whoever listened to the whole video would hear the same nothing again; one piece is worth a second look.
+            if part.span.duration > CHUNK and kind in indexed.get(window.video_id, ()):
+                continue
             chunks = part.span.windows(CHUNK) if part.span.duration > 0 else []
             looks = [_unindexed(finding, kind, window.video_id, chunk) for chunk in chunks]
             found += [one for one in looks if _possible(state, one)]

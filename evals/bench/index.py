@@ -12,21 +12,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 import av
+
+if TYPE_CHECKING:
+    from agents.answer import Answer
 
 #: Minutes, a multiple of `_PIECE`, and whether somebody speaks all the time.
 CASES: tuple[tuple[int, bool], ...] = ((5, True), (5, False), (60, False))
 _PIECE = 5
+_SEED = 7
 #: Seconds between two copies, more than any encoder's delay.
 _GAP = 0.1
-_QUESTIONS = (
-    "What is written on the slide about the harbor?",
+#: About something that no video of this bench says or shows.
+_ABSENT = (
     "What does the speaker say about the bridge?",
     "What is written on screen right after the speaker mentions the market?",
+    "What is written about zebras?",
 )
 
 
@@ -36,15 +42,19 @@ def run(out_dir: Path, cases: Sequence[tuple[int, bool]] = CASES) -> list[dict[s
     for minutes, speech in cases:
         path = _video(out_dir, minutes, speech)
         with tempfile.TemporaryDirectory() as home:
-            done = subprocess.run(
-                [sys.executable, "-m", "evals.bench.index", str(path), home], check=True, stdout=subprocess.PIPE
-            )
+            questions = json.dumps(_questions(min(minutes, _PIECE), speech))
+            command = [sys.executable, "-m", "evals.bench.index", str(path), home, questions]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
         rows.append({"minutes": minutes, "speech": speech, **json.loads(done.stdout.splitlines()[-1])})
     return rows
 
 
-def measure(path: Path, home: Path) -> dict[str, Any]:
-    """Indexes one file in this process and asks it a few questions."""
+def measure(path: Path, home: Path, questions: Mapping[str, str]) -> dict[str, Any]:
+    """Indexes one file in this process and asks it a few questions.
+
+    Args:
+        questions: with words of their answers, the empty text where there is none.
+    """
     from agents.loupe import Loupe
     from agents.question import Question
     from configs import load_profile
@@ -54,11 +64,13 @@ def measure(path: Path, home: Path) -> dict[str, Any]:
     with Loupe.open(load_profile("embedded"), home) as loupe:
         report = asyncio.run(loupe.index(str(path)))
         indexed = _peak_mb()
-        answers = [
-            asyncio.run(loupe.ask(Question(text=text, scope=Scope(video_ids=(report.video.id,)))))
-            for text in _QUESTIONS
-        ]
-    questions = len(answers)
+        answers = {
+            text: asyncio.run(loupe.ask(Question(text=text, scope=Scope(video_ids=(report.video.id,)))))
+            for text in questions
+        }
+    found = [answers[text] for text, words in questions.items() if words]
+    absent = [answers[text] for text, words in questions.items() if not words]
+    right = [words in answers[text].answer.lower() for text, words in questions.items() if words]
     return {
         "x_realtime": round(report.realtime, 1),
         "seconds": round(report.seconds, 2),
@@ -68,10 +80,36 @@ def measure(path: Path, home: Path) -> dict[str, Any]:
         "frames_read": report.frames_read,
         "clips": sum(report.clips.values()),
         "peak_mb": indexed,
-        "question_frames": sum(answer.cost.frames_decoded for answer in answers) / questions,
-        "question_steps": sum(answer.cost.steps for answer in answers) / questions,
-        "question_s": round(sum(answer.cost.seconds for answer in answers) / questions, 2),
+        "questions_right": sum(right) + sum(answer.verdict == "not_found" for answer in absent),
+        "questions": len(answers),
+        **_cost("found", found),
+        **_cost("absent", absent),
     }
+
+
+def _cost(name: str, answers: "Sequence[Answer]") -> dict[str, float]:
+    """What the answers cost each."""
+    costs = [answer.cost for answer in answers]
+    return {
+        f"{name}_frames": round(fmean(cost.frames_decoded for cost in costs), 1),
+        f"{name}_calls": round(fmean(sum(cost.tool_calls.values()) for cost in costs), 1),
+        f"{name}_s": round(fmean(cost.seconds for cost in costs), 2),
+    }
+
+
+def _questions(minutes: int, speech: bool) -> dict[str, str]:
+    """Questions about the video with words of their answers: three lines of text, a sentence if somebody speaks, and
+    three that have no answer."""
+    from evals.synth.builders import long_script
+    from evals.synth.truth import truth_of
+
+    truth = truth_of(long_script(_SEED, minutes, speech=speech))
+    lines = [one.text for one in truth.written if one.part == "line"]
+    chosen = [lines[0], lines[len(lines) // 2], lines[-1]]
+    questions = {f"What is written on screen with {line.split()[-1]}?": line.lower() for line in chosen}
+    if speech:
+        questions["What does the speaker say about the airplane?"] = "food"
+    return {**questions, **dict.fromkeys(_ABSENT, "")}
 
 
 def _video(out_dir: Path, minutes: int, speech: bool) -> Path:
@@ -84,7 +122,7 @@ def _video(out_dir: Path, minutes: int, speech: bool) -> Path:
         if minutes > _PIECE:
             repeat(_video(out_dir, _PIECE, speech), path, minutes // _PIECE)
         else:
-            write(long_script(7, minutes, speech=speech), path)
+            write(long_script(_SEED, minutes, speech=speech), path)
     return path
 
 
@@ -131,4 +169,4 @@ def _peak_mb() -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(measure(Path(sys.argv[1]), Path(sys.argv[2]))) + "\n")
+    sys.stdout.write(json.dumps(measure(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))) + "\n")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from world import World, WorldToolbox, documentary, said, unavailable
+from world import World, WorldToolbox, documentary, said, shown, unavailable
 
 from agents.actions import Listen
 from agents.agent import Agent
@@ -367,6 +367,21 @@ async def test_cost_does_not_grow_with_the_video(traces: TraceStore) -> None:
         _, answer = await run(agent, QUESTIONS[1])
         costs.append((answer.answer, answer.cost.frames_decoded, answer.cost.tool_calls))
     assert costs[0] == costs[1]
+
+
+@pytest.mark.parametrize("text", ["What does the speaker say about zebras?", "Which zebra is written on the slide?"])
+async def test_what_an_index_does_not_know_is_not_sought_in_hours(traces: TraceStore, text: str) -> None:
+    costs = []
+    for length in (300.0, 3600.0):
+        toolbox = WorldToolbox(World({"documentary": (length, [shown(10, 20, "bird")])}))
+        _, answer = await run(Agent(toolbox, RuleReasoner(), traces, profile_name="test"), text)
+        assert answer.verdict == "not_found"
+        costs.append((answer.cost.frames_decoded, answer.cost.tool_calls))
+    assert costs[0] == costs[1]
+    # Where nothing is indexed, looking is the only way to know.
+    toolbox = WorldToolbox(World({"documentary": (300.0, [])}), indexed=())
+    _, answer = await run(Agent(toolbox, RuleReasoner(), traces, profile_name="test"), text)
+    assert {verb for verb, _ in toolbox.calls} & {"listen", "read"}
 
 
 # Bad input.

@@ -90,7 +90,9 @@ class WorldToolbox:
         for id_ in scope.video_ids:
             if id_ not in self.world.videos:
                 raise NotFound(f"there is no video {id_}", remedy="index it", field="scope.video_ids")
-        return [self.world.video(id_) for id_ in scope.video_ids or self.world.videos]
+        found = [self.world.video(id_) for id_ in scope.video_ids or self.world.videos]
+        whole = tuple(kind for kind in ("speech", "text") if kind in self.indexed)
+        return [video.model_copy(update={"indexed_kinds": whole}) for video in found]
 
     async def search(self, query: str, scope: Scope, limit: int = 10) -> Observation:
         await self._called("search", (query, scope))

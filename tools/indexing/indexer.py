@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tools.evidence import Evidence, Scope
+from tools.evidence import Evidence, Kind, Scope
 from tools.indexing.manifest import Manifest, Manifests
 from tools.indexing.pictures import PicturePass
 from tools.media.library import Library
@@ -110,12 +110,13 @@ class Indexer:
         started = time.perf_counter()
         video = self._library.get(video_id)
         if self.indexed(video_id):
-            return IndexReport(video=video, clips=await self._counts(video_id))
+            return IndexReport(video=self._mark(video), clips=await self._counts(video_id))
         manifest = self._manifests.load(video_id)
         if manifest is None or manifest.fingerprint != self._fingerprint:
             await self._transport.call("store", "delete_video", video_id)
             manifest = Manifest(fingerprint=self._fingerprint)
             self._manifests.save(video_id, manifest)
+            self._library.mark_indexed(video_id, ())
         run = _Run(video, manifest, self._manifests, progress)
         passes = [asyncio.create_task(self._speech(run)), asyncio.create_task(self._images(run))]
         try:
@@ -125,7 +126,7 @@ class Indexer:
                 one.cancel()
         seconds = time.perf_counter() - started
         return IndexReport(
-            video=video,
+            video=self._mark(video),
             clips=await self._counts(video_id),
             seconds=seconds,
             realtime=video.info.duration / seconds,
@@ -134,8 +135,21 @@ class Indexer:
             notes=tuple(run.notes),
         )
 
+    def _mark(self, video: Video) -> Video:
+        """Notes the kinds of which a finished index misses nothing: those that a tool looked for, and those that the
+        file cannot have. Not objects, for detectors find what they have names for, and not what pictures show."""
+        info, tools = video.info, self._transport.tools()
+        silent = info.audio_codec is None and info.subtitle_codec is None
+        known: list[Kind] = []
+        if silent or "asr" in tools:
+            known.append("speech")
+        if info.width == 0 or "ocr" in tools:
+            known.append("text")
+        return self._library.mark_indexed(video.id, known)
+
     async def remove(self, video_id: str) -> None:
         """Takes a video's clips out of the store."""
+        self._library.mark_indexed(video_id, ())
         self._manifests.remove(video_id)
         await self._transport.call("store", "delete_video", video_id)
 

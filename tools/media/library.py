@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tools.errors import BadInput, NotFound
+from tools.evidence import Kind
 from tools.media.probe import probe
 from tools.media.video import Video
 
@@ -78,6 +79,18 @@ class Library:
             return []
         found = (self._read(path.stem) for path in self._records.glob("*.json"))
         return sorted((video for video in found if video is not None), key=lambda video: (video.name, video.id))
+
+    def mark_indexed(self, video_id: str, kinds: Iterable[Kind]) -> Video:
+        """Notes of which kinds of evidence the index holds all that there is in the video.
+
+        Raises:
+            NotFound: it is not registered.
+        """
+        video = self.get(video_id)
+        marked = video.model_copy(update={"indexed_kinds": tuple(sorted(kinds))})
+        if marked != video:
+            self._write(marked)
+        return marked
 
     def remove(self, video_id: str) -> None:
         """Forgets a video and deletes its bytes if they were uploaded here.

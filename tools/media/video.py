@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from tools.evidence import Kind
 from tools.media.span import Span
 
 
@@ -42,6 +43,7 @@ class Video(BaseModel):
         id: content hash (hex); the same bytes have the same id wherever they lie.
         name: what people call it, normally the file's name.
         path: where it lies.
+        indexed_kinds: kinds of evidence of which the index holds all that its tools found in the whole video.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,3 +52,4 @@ class Video(BaseModel):
     name: str
     path: str
     info: VideoInfo
+    indexed_kinds: tuple[Kind, ...] = ()

@@ -135,6 +135,8 @@ def test_everything_is_found_once(world: World) -> None:
     assert report.frames_decoded > 0
     assert world.indexer.indexed(world.video_id)
     before = dict(world.clips)
+    assert report.video.indexed_kinds == ("speech", "text")
+    assert world.library.get(world.video_id) == report.video
     again = asyncio.run(world.indexer.index(world.video_id))
     assert again.seconds == 0
     assert again.clips == report.clips
@@ -154,6 +156,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(world: World) -> None:
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(indexer.index(world.video_id))
     assert not indexer.indexed(world.video_id)
+    assert world.library.get(world.video_id).indexed_kinds == ()
     first = list(ears.heard)
     report = asyncio.run(indexer.index(world.video_id))
     assert report.clips["speech"] == 3
@@ -181,6 +184,7 @@ def test_removing_leaves_nothing(world: World) -> None:
     asyncio.run(world.indexer.index(world.video_id))
     asyncio.run(world.indexer.remove(world.video_id))
     assert world.clips == {}
+    assert world.library.get(world.video_id).indexed_kinds == ()
     assert not world.indexer.indexed(world.video_id)
 
 
@@ -190,6 +194,7 @@ def test_a_profile_without_ears_says_so(world: World, tmp_path: Path) -> None:
     report = asyncio.run(indexer.index(world.video_id))
     assert any("ASR" in note for note in report.notes)
     assert "speech" not in report.clips
+    assert report.video.indexed_kinds == ("text",)
 
 
 def test_progress_reaches_the_end_of_both_passes(world: World) -> None:
