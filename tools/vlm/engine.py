@@ -155,7 +155,8 @@ class Engine:
         """Refuses what the decoder has no positions for: tokens keep those of the uncompressed prompt."""
         if request.compression.positions == "repack":
             return
-        longest = int(inputs.prompt.positions.max()) + 1 + request.max_new_tokens
+        reach = sum(method.reach(inputs) for method in request.compression.methods)
+        longest = int(inputs.prompt.positions.max() + reach) + 1 + request.max_new_tokens
         if longest > self.host.context:
             raise BadInput(
                 f"{len(request.frames)} frames make a prompt of {len(inputs.prompt)} tokens, and the model's context "

@@ -82,6 +82,10 @@ class Method:
         """
         return tokens
 
+    def reach(self, inputs: Inputs) -> float:
+        """How far its `positions` carry the prompt beyond the host's own last position, at most."""
+        return 0.0
+
     # --- the functions of the stages -----------------------------------------------------------------------------
 
     def select(self, frames: Frames, context: Context) -> Sequence[int]:

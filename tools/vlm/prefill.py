@@ -124,6 +124,10 @@ class Prefill:
         """Keys ``[Hk, K, d]`` of ``rows`` in ``layer`` (the coming one or the one just run), after rotation."""
         return probe.keys(self.host.layers[layer], self.normed(layer), self.rotary, rows)
 
+    def values(self, layer: int, rows: Tensor) -> Tensor:
+        """Values ``[Hk, K, d]`` of ``rows`` in ``layer`` (the coming one or the one just run)."""
+        return probe.values(self.host.layers[layer], self.normed(layer), rows)
+
     def attention_rows(
         self, layer: int, queries: Tensor, keys: Tensor, *, causal: bool = True, temperature: float = 1.0
     ) -> Tensor:

@@ -95,6 +95,10 @@ class PatchLayer:
         return value.view(*value.shape[:-1], -1, int(self._attention.head_dim)).transpose(1, 2)
 
 
+#: The output of a layer (its index, itself) from the hidden states ``[F, S, D]`` that enter it.
+Step = Callable[[int, PatchLayer, Tensor], Tensor]
+
+
 class PatchTower(Tower):
     """A CLIP tower (with CLS) or a SigLIP tower (without).
 
@@ -127,38 +131,51 @@ class PatchTower(Tower):
 
     def encode(self, pixels: Tensor, grids: tuple[Grid, ...], signals: Sequence[Signal]) -> VisualTokens:
         """As `Tower.encode`, from pixels ``[F, 3, H, W]``; features ``[F * N, Dv]``."""
-        features: list[Tensor] = []
-        found: dict[Signal, list[Tensor]] = {signal: [] for signal in signals}
-        for chunk in torch.split(pixels, CHUNK):
-            part, values = self._encode(chunk, signals)
-            features.append(part.flatten(0, 1))
-            for signal, value in values.items():
-                found[signal].append(value.flatten(0, 1))
-        return VisualTokens.full(torch.cat(features), grids, {key: torch.cat(value) for key, value in found.items()})
+        parts = [self.run(chunk, signals) for chunk in torch.split(pixels, CHUNK)]
+        values = {signal: torch.cat([found[signal].flatten(0, 1) for _, found in parts]) for signal in signals}
+        return VisualTokens.full(torch.cat([features.flatten(0, 1) for features, _ in parts]), grids, values)
 
-    def _encode(self, pixels: Tensor, signals: Sequence[Signal]) -> tuple[Tensor, dict[Signal, Tensor]]:
-        default = max(self.reads) - 1
-        wanted = {signal: self.layer_index(signal, default) for signal in signals if signal.kind != "head"}
-        head = [signal for signal in signals if signal.kind == "head"]
-        stop = self.depth if head else max([*self.reads, *(layer + 1 for layer in wanted.values())])
+    def run(
+        self, pixels: Tensor, signals: Sequence[Signal], step: Step | None = None
+    ) -> tuple[Tensor, dict[Signal, Tensor]]:
+        """Features ``[F, N, Dv]`` and signals ``[F, N, ...]`` of pictures that go through the layers together.
+
+        Args:
+            pixels: ``[F, 3, H, W]``.
+            step: gives what a layer makes of the hidden states that enter it; the whole layer by default.
+        """
+        wanted, stop = self.plan(signals)
         hidden = self.embed(pixels)
         states = {0: hidden}
         values: dict[Signal, Tensor] = {}
         for index, layer in enumerate(self.layers[:stop]):
             for signal, at in wanted.items():
                 if at == index:
-                    values[signal] = self._read(layer, layer.norm(hidden), signal)
-            hidden = layer(hidden)
+                    values[signal] = self.read(layer, layer.norm(hidden), signal)
+            hidden = layer(hidden) if step is None else step(index, layer, hidden)
             states[index + 1] = hidden
-        for signal in head:
-            # Without a CLS token the pooling head's own probe plays its part (SigLIP).
-            pooling = self.module.head
-            last = self.module.post_layernorm(hidden)
-            values[signal] = saliency.head_row(pooling.attention, pooling.probe, last, signal.heads)
+        for signal in signals:
+            if signal.kind == "head":
+                values[signal] = self.read_head(hidden, signal)
         features = torch.cat([self.patches(states[read]) for read in self.reads], dim=-1)
         return features, {signal: values[signal] for signal in signals}
 
-    def _read(self, layer: PatchLayer, normed: Tensor, signal: Signal) -> Tensor:
+    def plan(self, signals: Sequence[Signal]) -> tuple[dict[Signal, int], int]:
+        """The layer at which each signal is read (those of the pooling head apart), and how many layers have to run."""
+        default = max(self.reads) - 1
+        wanted = {signal: self.layer_index(signal, default) for signal in signals if signal.kind != "head"}
+        if len(wanted) < len(signals):
+            return wanted, self.depth
+        return wanted, max([*self.reads, *(layer + 1 for layer in wanted.values())])
+
+    def read_head(self, hidden: Tensor, signal: Signal) -> Tensor:
+        """Attention ``[F, N]`` of the pooling head, from the last layer's output: where a tower has no CLS token
+        (SigLIP), the head's own probe plays its part."""
+        head = self.module.head
+        return saliency.head_row(head.attention, head.probe, self.module.post_layernorm(hidden), signal.heads)
+
+    def read(self, layer: PatchLayer, normed: Tensor, signal: Signal) -> Tensor:
+        """One signal ``[F, N, ...]`` of a layer, from what its attention reads."""
         key = layer.keys(normed)
         if signal.kind == "keys":
             value = key.float().mean(1)

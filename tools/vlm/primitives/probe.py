@@ -39,6 +39,14 @@ def keys(layer: Any, normed: Tensor, rotary: Rotary, rows: Tensor | None = None)
     return _turn(value.transpose(0, 1), rotary)
 
 
+def values(layer: Any, normed: Tensor, rows: Tensor | None = None) -> Tensor:
+    """Values ``[Hk, K, d]`` of ``rows``, or of all."""
+    attention = layer.self_attn
+    chosen = normed[0] if rows is None else normed[0, rows]
+    value: Tensor = attention.v_proj(chosen).unflatten(-1, (-1, attention.head_dim))
+    return value.transpose(0, 1)
+
+
 def rows(
     query: Tensor, key: Tensor, scale: float, query_rows: Tensor, key_rows: Tensor, *, causal: bool = True
 ) -> Tensor:
