@@ -26,6 +26,9 @@ class Tower(ABC):
     #: Number of layers, and whether token 0 of each picture is a CLS token.
     depth: int
     has_cls: bool
+    #: Layers, at most up to the one whose output the connector reads, whose attention spans a whole picture. The last
+    #: of them is the layer of a signal that names none.
+    attention_layers: Sequence[int]
 
     @abstractmethod
     def encode(self, pixels: Tensor, grids: tuple[Grid, ...], signals: Sequence[Signal]) -> VisualTokens:
@@ -117,6 +120,7 @@ class PatchTower(Tower):
         self.drop_cls = drop_cls and self.has_cls
         #: How many layers run before the features are read, for each feature layer.
         self.reads = [index % (self.depth + 1) for index in feature_layers]
+        self.attention_layers = range(max(1, *self.reads))
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Hidden states ``[F, S, D]`` that enter the first layer, from pixels ``[F, 3, H, W]``."""
@@ -162,7 +166,7 @@ class PatchTower(Tower):
 
     def plan(self, signals: Sequence[Signal]) -> tuple[dict[Signal, int], int]:
         """The layer at which each signal is read (those of the pooling head apart), and how many layers have to run."""
-        default = max(self.reads) - 1
+        default = self.attention_layers[-1]
         wanted = {signal: self.layer_index(signal, default) for signal in signals if signal.kind != "head"}
         if len(wanted) < len(signals):
             return wanted, self.depth
@@ -212,6 +216,8 @@ class MergedTower(Tower):
         self.module = module
         self.prepare = prepare
         self.full_layers = sorted(full_layers)
+        # A tower of windows only has nothing better than its last layer.
+        self.attention_layers = self.full_layers or [len(module.blocks) - 1]
         self.taps = list(taps)
         self.blocks = list(self.module.blocks)
         self.depth = len(self.blocks)
@@ -228,7 +234,7 @@ class MergedTower(Tower):
         def raster(value: Tensor) -> Tensor:
             return value.view(-1, self.unit, *value.shape[1:])[back].flatten(0, 1)
 
-        default = self.full_layers[-1] if self.full_layers else self.depth - 1
+        default = self.attention_layers[-1]
         wanted = {signal: self.layer_index(signal, default) for signal in signals}
         values: dict[Signal, Tensor] = {}
         taps: list[Tensor] = []
