@@ -11,7 +11,7 @@ from agents.loupe import Loupe
 from api import problems
 from api.limits import BearerAuth, BodyLimit
 from api.metrics import Measured
-from api.routes import ask, health, jobs, traces, videos
+from api.routes import ask, health, jobs, methods, traces, videos
 from api.schemas import Problem
 from api.service import Problems, Service, no_problems
 from configs.profile import Api
@@ -62,7 +62,7 @@ def create_app(loupe: Loupe, settings: Api, problems_of_tools: Problems = no_pro
     )
     app.state.service = service
     problems.install(app)
-    for module in (videos, jobs, ask, traces):
+    for module in (videos, jobs, ask, traces, methods):
         app.include_router(module.router, prefix="/v1")
     app.include_router(health.router)
     # The last one added is the outermost: strangers are turned away before a byte of their body is read.
