@@ -1,42 +1,18 @@
 """Questions about real files, through the real tools of the embedded profile, in this process."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from agents.answer import Answer
 from agents.loupe import Loupe
-from agents.question import Budget, Question
-from configs import load_profile
+from agents.question import Question
 from evals.synth.script import Caption, Scene, Script, Slide
 from evals.synth.write import write
-from tools.evidence import Scope
+from tests.end_to_end.conftest import ask, cites
 from tools.media.span import Span
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def loupe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loupe]:
-    with Loupe.open(load_profile("embedded"), tmp_path_factory.mktemp("home")) as opened:
-        yield opened
-
-
-def ask(loupe: Loupe, path: Path, text: str, *options: str, **limits: float) -> Answer:
-    report = asyncio.run(loupe.index(str(path)))
-    scope = Scope(video_ids=(report.video.id,))
-    return asyncio.run(
-        loupe.ask(Question(text=text, options=options, scope=scope, budget=Budget.model_validate(limits)))
-    )
-
-
-def cites(answer: Answer, kind: str, truth: Span) -> bool:
-    return any(
-        one.kind == kind and one.verdict == "confirmed" and Span.of(one.start, one.end).overlaps(truth)
-        for one in answer.citations
-    )
 
 
 @pytest.fixture(scope="module")
