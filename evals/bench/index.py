@@ -18,9 +18,11 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import av
+import psutil
 
 if TYPE_CHECKING:
     from agents.answer import Answer
+    from tools.indexing.indexer import Progress
 
 #: Minutes, a multiple of `_PIECE`, and whether somebody speaks all the time.
 CASES: tuple[tuple[int, bool], ...] = ((5, True), (5, False), (60, False))
@@ -62,7 +64,8 @@ def measure(path: Path, home: Path, questions: Mapping[str, str]) -> dict[str, A
 
     bare = _bare_decode(path)
     with Loupe.open(load_profile("embedded"), home) as loupe:
-        report = asyncio.run(loupe.index(str(path)))
+        resident = _Resident()
+        report = asyncio.run(loupe.index(str(path), resident))
         indexed = _peak_mb()
         answers = {
             text: asyncio.run(loupe.ask(Question(text=text, scope=Scope(video_ids=(report.video.id,)))))
@@ -80,6 +83,7 @@ def measure(path: Path, home: Path, questions: Mapping[str, str]) -> dict[str, A
         "frames_read": report.frames_read,
         "clips": sum(report.clips.values()),
         "peak_mb": indexed,
+        "resident_mb": resident.megabytes,
         "questions_right": sum(right) + sum(answer.verdict == "not_found" for answer in absent),
         "questions": len(answers),
         **_cost("found", found),
@@ -160,6 +164,18 @@ def _bare_decode(path: Path) -> float:
         for _ in container.decode(stream):
             pass
     return time.perf_counter() - started
+
+
+class _Resident:
+    """Resident memory of this process in MiB at every sixth of the pictures: peaks of a process only ever grow, this
+    shows whether it still does."""
+
+    def __init__(self) -> None:
+        self.megabytes: list[int] = []
+
+    def __call__(self, progress: "Progress") -> None:
+        if progress.stage == "pictures" and progress.seconds * 6 >= progress.total * (len(self.megabytes) + 1):
+            self.megabytes.append(psutil.Process().memory_info().rss >> 20)
 
 
 def _peak_mb() -> int:
