@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tools.vlm import checkpoints
+from evals import checkpoints
 from tools.media.frames import Frames
 from tools.vlm.host import HOSTS, Host
 from tools.vlm.loading import load_host

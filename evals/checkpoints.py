@@ -1,5 +1,7 @@
-"""Tiny random checkpoints of the real transformers classes, with real tokenizers and processors, built offline."""
+"""Random models of the real transformers classes with real tokenizers and processors, built offline: tiny ones for
+tests, and one of a real model's size to measure."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +106,13 @@ def _vision(**more: Any) -> dict[str, Any]:
     }
 
 
-def _save(path: Path, model: Any, processor: Any, eos: int) -> None:
-    model.generation_config.eos_token_id = eos
+def _finished(model: Any, words: PreTrainedTokenizerFast) -> Any:
+    model.generation_config.eos_token_id = words.eos_token_id
     model.generation_config.pad_token_id = 0
-    model.eval().save_pretrained(path)
-    processor.save_pretrained(path)
+    return model.eval()
 
 
-def llava(path: Path) -> None:
+def llava() -> tuple[Any, Any]:
     """LLaVA-1.5: CLIP tower with CLS, Llama decoder."""
     words = tokenizer()
     config = LlavaConfig(
@@ -130,16 +131,23 @@ def llava(path: Path) -> None:
         num_additional_image_tokens=1,
         chat_template=CHAT.replace("IMAGE", "<image>\n"),
     )
-    _save(path, LlavaForConditionalGeneration(config), processor, words.eos_token_id)
+    return _finished(LlavaForConditionalGeneration(config), words), processor
 
 
-def llava_onevision(path: Path) -> None:
-    """LLaVA-OneVision: SigLIP tower without CLS, pooled video grid, crops of stills, Qwen2 decoder."""
+def llava_onevision(
+    *, side: int = 56, patch: int = 8, vision: Mapping[str, Any] | None = None, text: Mapping[str, Any] | None = None
+) -> tuple[Any, Any]:
+    """LLaVA-OneVision: SigLIP tower without CLS, pooled video grid, crops of stills, Qwen2 decoder.
+
+    Args:
+        side, patch: pixels along a picture and along a patch.
+        vision, text: sizes in place of the tiny ones.
+    """
     words = tokenizer()
-    pinpoints = [[56, 56], [56, 112], [112, 56], [112, 112]]
+    pinpoints = [[side, side], [side, 2 * side], [2 * side, side], [2 * side, 2 * side]]
     config = LlavaOnevisionConfig(
-        vision_config=SiglipVisionConfig(**_vision()),
-        text_config=Qwen2Config(**_text(words)),
+        vision_config=SiglipVisionConfig(**_vision(**{"image_size": side, "patch_size": patch, **(vision or {})})),
+        text_config=Qwen2Config(**_text(words, **(text or {}))),
         image_token_index=words.convert_tokens_to_ids("<image>"),
         video_token_index=words.convert_tokens_to_ids("<video>"),
         vision_feature_layer=-1,
@@ -147,16 +155,40 @@ def llava_onevision(path: Path) -> None:
         image_grid_pinpoints=pinpoints,
         tie_word_embeddings=False,
     )
-    size = {"height": 56, "width": 56}
+    size = {"height": side, "width": side}
     processor = LlavaOnevisionProcessor(
         image_processor=LlavaOnevisionImageProcessor(size=size, image_grid_pinpoints=pinpoints),
         tokenizer=words,
         video_processor=LlavaOnevisionVideoProcessor(size=size),
-        num_image_tokens=49,
+        num_image_tokens=(side // patch) ** 2,
         vision_feature_select_strategy="full",
         chat_template=CHAT.replace("IMAGE", "<image>\n").replace("VIDEO", "<video>\n"),
     )
-    _save(path, LlavaOnevisionForConditionalGeneration(config), processor, words.eos_token_id)
+    return _finished(LlavaOnevisionForConditionalGeneration(config), words), processor
+
+
+def llava_onevision_05b() -> tuple[Any, Any]:
+    """Random weights in the sizes of LLaVA-OneVision 0.5B: SigLIP so400m and Qwen2 0.5B, 196 visual tokens a frame."""
+    vision = {
+        "hidden_size": 1152,
+        "intermediate_size": 4304,
+        "num_hidden_layers": 26,
+        "num_attention_heads": 16,
+        "vision_use_head": False,
+        "initializer_range": 0.02,
+    }
+    text = {
+        "vocab_size": 152_000,
+        "hidden_size": 896,
+        "intermediate_size": 4864,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 14,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 32_768,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+        "initializer_range": 0.02,
+    }
+    return llava_onevision(side=384, patch=14, vision=vision, text=text)
 
 
 def _qwen_tokens(words: PreTrainedTokenizerFast) -> dict[str, int]:
@@ -173,7 +205,7 @@ def _qwen_chat(video: str) -> str:
     return CHAT.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>").replace("VIDEO", video)
 
 
-def qwen2_5_vl(path: Path) -> None:
+def qwen2_5_vl() -> tuple[Any, Any]:
     """Qwen2.5-VL: window attention, 2x2 merger, M-RoPE."""
     words = tokenizer()
     config = Qwen2_5_VLConfig(
@@ -202,10 +234,10 @@ def qwen2_5_vl(path: Path) -> None:
         video_processor=Qwen2VLVideoProcessor(size=size, cap_pixels_per_frame=False),
         chat_template=_qwen_chat("<|vision_start|><|video_pad|><|vision_end|>"),
     )
-    _save(path, Qwen2_5_VLForConditionalGeneration(config), processor, words.eos_token_id)
+    return _finished(Qwen2_5_VLForConditionalGeneration(config), words), processor
 
 
-def qwen3_vl(path: Path) -> None:
+def qwen3_vl() -> tuple[Any, Any]:
     """Qwen3-VL: DeepStack features in the first decoder layers, timestamps between frames, interleaved M-RoPE."""
     words = tokenizer()
     config = Qwen3VLConfig(
@@ -238,15 +270,22 @@ def qwen3_vl(path: Path) -> None:
         ),
         chat_template=_qwen_chat("<|vision_start|><|video_pad|><|vision_end|>"),
     )
-    _save(path, Qwen3VLForConditionalGeneration(config), processor, words.eos_token_id)
+    return _finished(Qwen3VLForConditionalGeneration(config), words), processor
 
 
-BUILDERS = {"llava": llava, "llava_onevision": llava_onevision, "qwen2_5_vl": qwen2_5_vl, "qwen3_vl": qwen3_vl}
+BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "llava": llava,
+    "llava_onevision": llava_onevision,
+    "qwen2_5_vl": qwen2_5_vl,
+    "qwen3_vl": qwen3_vl,
+}
 
 
 def build(host: str, path: Path) -> Path:
     """Writes the tiny checkpoint of ``host`` to ``path``; the same weights every time."""
     with torch.random.fork_rng():
         torch.manual_seed(20240611)
-        BUILDERS[host](path)
+        model, processor = BUILDERS[host]()
+    model.save_pretrained(path)
+    processor.save_pretrained(path)
     return path
