@@ -13,7 +13,7 @@ from tools.vlm.host import Host
 from tools.vlm.method import Budgeted, Stage
 from tools.vlm.prefill import Prefill
 from tools.vlm.primitives import probe
-from tools.vlm.primitives.budget import top
+from tools.vlm.primitives.budget import spread, top
 from tools.vlm.primitives.matching import merge_count
 from tools.vlm.primitives.pagerank import even_pagerank, pagerank
 from tools.vlm.primitives.schedules import layer_at
@@ -101,13 +101,12 @@ class AIM(Budgeted):
 
     def merge(self, tokens: VisualTokens, context: Context) -> VisualTokens:
         """Merges within every picture."""
-        kept = self.budget(len(tokens))
-        ends = torch.tensor([0, *[len(index) for _, index in tokens.by_grid()]]).cumsum(0)
-        # Evenly along the video, also where there is less than a token a picture; such pictures go without.
-        quotas = (ends * kept // len(tokens)).diff().tolist()
+        pictures = [index for _, index in tokens.by_grid()]
+        # With less than a token a picture, some go without.
+        quotas = spread(self.budget(len(tokens)), [len(index) for index in pictures])
         assign = torch.full((len(tokens),), -1, device=tokens.features.device)
         weights = torch.ones_like(tokens.mass)
-        for (_, index), quota in zip(tokens.by_grid(), quotas, strict=True):
+        for index, quota in zip(pictures, quotas, strict=True):
             if quota:
                 target, weights[index] = _rounds(tokens.features[index].float(), quota)
                 assign[index] = index[target]

@@ -13,7 +13,7 @@ from tools.vlm.context import Context
 from tools.vlm.host import Host
 from tools.vlm.method import Budgeted, Stage
 from tools.vlm.prefill import Prefill
-from tools.vlm.primitives.budget import allocate, resolve, top
+from tools.vlm.primitives.budget import resolve, spread, top
 from tools.vlm.primitives.clustering import dpc_knn
 from tools.vlm.primitives.merging import nearest_target
 from tools.vlm.primitives.probe import null_normalised
@@ -34,9 +34,9 @@ class HoliTom(Budgeted):
 
     The budget is an upper bound, as in the paper: a video that stands still is left with less once time is merged, and
     ``keep=1`` alone still merges still positions (``tau`` above 1 switches that off). Otherwise it is met exactly, the
-    parts sharing it by largest remainder where the released code rounds each for itself. Groups inside the decoder
-    become means over their patches; the released code averages pairs one after another, which depends on the order. It
-    also numbers positions anew; here tokens keep theirs (``positions=repack`` does as the code).
+    parts sharing it by their sizes, where the released code rounds each for itself. Groups inside the decoder become
+    means over their patches; the released code averages pairs one after another, which depends on the order. It also
+    numbers positions anew; here tokens keep theirs (``positions=repack`` does as the code).
 
     Attributes:
         tau: cosine above which a position stands still; by default the paper's: 0.65 for budgets around a tenth and
@@ -114,10 +114,10 @@ class HoliTom(Budgeted):
         kept = min(kept, len(tokens))
         if kept == len(tokens):
             return tokens
-        sizes = torch.tensor([len(block) for block in blocks])
+        quotas = spread(kept, [len(block) for block in blocks])
         scores = tokens.signals[saliency(context.host.signal_kinds, self.source)]
         assign = torch.full((len(tokens),), -1, device=tokens.features.device)
-        for block, resting, quota in zip(blocks, still, allocate(kept, sizes.double(), sizes).tolist(), strict=True):
+        for block, resting, quota in zip(blocks, still, quotas, strict=True):
             clusters = quota if resting else quota - round((1 - self.contextual) * quota)
             chosen = block[top(scores[block], quota - clusters)]
             assign[chosen] = chosen
