@@ -160,9 +160,12 @@ def make_method(name: str, options: dict[str, str] | None = None) -> Method:
     for key, text in (options or {}).items():
         if key not in known:
             raise BadInput(f"method '{name}' has no option '{key}'", remedy=did_you_mean(key, known), field="method")
-        parts: Any = text.split("/") if typing.get_origin(known[key]) is tuple else text
+        adapter = TypeAdapter(known[key])
         try:
-            values[key] = TypeAdapter(known[key]).validate_strings(None if text == "none" else parts)
+            if text != "none" and _is_tuple(known[key]):
+                values[key] = adapter.validate_python(tuple(text.split("/")))
+            else:
+                values[key] = adapter.validate_strings(None if text == "none" else text)
         except ValidationError as error:
             raise BadInput(
                 f"method '{name}' cannot use {key}={text}",
@@ -177,6 +180,11 @@ def make_method(name: str, options: dict[str, str] | None = None) -> Method:
         raise BadInput(
             f"method '{name}' cannot be made ({error})", remedy="give other options", field="method"
         ) from error
+
+
+def _is_tuple(kind: Any) -> bool:
+    """Whether an option of this type is a tuple, or either a tuple or None."""
+    return any(typing.get_origin(part) is tuple for part in (kind, *typing.get_args(kind)))
 
 
 def _options(part: str, text: str) -> dict[str, str]:

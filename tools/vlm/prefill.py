@@ -188,6 +188,17 @@ class Prefill:
         self._attended = (places, causal_pairs(len(places)) if mask is None else int(mask.sum()))
         return output  # type: ignore[no-any-return]
 
+    def remember(self, layer: int, keys: Tensor, values: Tensor, places: Tensor, pairs: int) -> None:
+        """Caches what a method's own attention worked with, where `attention` does not fit.
+
+        Args:
+            keys, values: ``[Hk, M, d]``, keys after rotation.
+            places: int64 ``[M]``, the prompt place of each.
+            pairs: (query, key) pairs that were computed.
+        """
+        self._cache.update(keys[None], values[None], layer)
+        self._attended = (places, pairs)
+
     # --- the run -------------------------------------------------------------------------------------------------
 
     def run(self, *, every_logit: bool = False) -> Prefilled:

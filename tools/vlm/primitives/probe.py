@@ -13,30 +13,40 @@ from torch import Tensor
 Rotary = tuple[Tensor, Tensor]
 
 
-def _turn(value: Tensor, rotary: Rotary) -> Tensor:
+def turn(value: Tensor, rotary: Rotary) -> Tensor:
     """Rotary embedding of ``[H, L, d]`` with cosines and sines ``[1, L, d]``."""
     first, second = value.chunk(2, dim=-1)
     return value * rotary[0] + torch.cat([-second, first], dim=-1) * rotary[1]
 
 
-def queries(layer: Any, normed: Tensor, rotary: Rotary, rows: Tensor) -> Tensor:
-    """Rotated queries ``[H, Q, d]`` of ``rows`` (int64 ``[Q]``) of ``normed [1, L, D]``."""
+def still_queries(layer: Any, normed: Tensor) -> Tensor:
+    """Queries ``[H, L, d]`` of ``normed [L, D]`` before rotation."""
     attention = layer.self_attn
-    value = attention.q_proj(normed[0, rows]).unflatten(-1, (-1, attention.head_dim))
+    value: Tensor = attention.q_proj(normed).unflatten(-1, (-1, attention.head_dim))
     if hasattr(attention, "q_norm"):
         value = attention.q_norm(value)
-    return _turn(value.transpose(0, 1), (rotary[0][:, rows], rotary[1][:, rows]))
+    return value.transpose(0, 1)
+
+
+def still_keys(layer: Any, normed: Tensor) -> Tensor:
+    """Keys ``[Hk, L, d]`` of ``normed [L, D]`` before rotation."""
+    attention = layer.self_attn
+    value: Tensor = attention.k_proj(normed).unflatten(-1, (-1, attention.head_dim))
+    if hasattr(attention, "k_norm"):
+        value = attention.k_norm(value)
+    return value.transpose(0, 1)
+
+
+def queries(layer: Any, normed: Tensor, rotary: Rotary, rows: Tensor) -> Tensor:
+    """Rotated queries ``[H, Q, d]`` of ``rows`` (int64 ``[Q]``) of ``normed [1, L, D]``."""
+    return turn(still_queries(layer, normed[0, rows]), (rotary[0][:, rows], rotary[1][:, rows]))
 
 
 def keys(layer: Any, normed: Tensor, rotary: Rotary, rows: Tensor | None = None) -> Tensor:
     """Rotated keys ``[Hk, K, d]`` of ``rows``, or of all."""
-    attention = layer.self_attn
     if rows is not None:
         normed, rotary = normed[:, rows], (rotary[0][:, rows], rotary[1][:, rows])
-    value = attention.k_proj(normed[0]).unflatten(-1, (-1, attention.head_dim))
-    if hasattr(attention, "k_norm"):
-        value = attention.k_norm(value)
-    return _turn(value.transpose(0, 1), rotary)
+    return turn(still_keys(layer, normed[0]), rotary)
 
 
 def values(layer: Any, normed: Tensor, rows: Tensor | None = None) -> Tensor:
