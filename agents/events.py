@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from agents.answer import Answer, AnswerVerdict
 from agents.question import Question
-from tools.evidence import Cost, Evidence, SeenFrame
+from tools.evidence import Cost, Evidence, HeatMap, SeenFrame
 from tools.media.video import Video
-from tools.media.view import View
+from tools.media.view import Region, View
 
 Status = Literal["running", "done", "failed", "crashed"]
 
@@ -21,12 +21,28 @@ def frame_path(run: Path, sha256: str) -> Path:
     return run / "blobs" / f"{sha256}.jpg"
 
 
+def heat_path(run: Path, sha256: str) -> Path:
+    """Where the run in this directory keeps a heat map."""
+    return run / "blobs" / f"{sha256}.png"
+
+
 class FrameRef(BaseModel):
     """A frame that was seen: presentation seconds, and the hash of its JPEG in ``blobs/``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     time: float
+    sha256: str
+
+
+class HeatRef(BaseModel):
+    """A heat map of a look: `tools.evidence.HeatMap` with the hash of its PNG in ``blobs/``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    time: float
+    part: Literal["frame", "base", "mosaic"] = "frame"
+    region: Region | None = None
     sha256: str
 
 
@@ -43,6 +59,7 @@ class Event(BaseModel):
         args: the other arguments of the call.
         evidence: what was observed.
         frames: the frames that were seen.
+        heat: of a look, which patches of these frames the model saw.
         cost: what this event alone took.
         started, ended: seconds since 1970-01-01 UTC.
         note: what a reader should know, e.g. that a tool was missing or that the rules took over.
@@ -60,6 +77,7 @@ class Event(BaseModel):
     args: dict[str, JsonValue] = Field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
     frames: tuple[FrameRef, ...] = ()
+    heat: tuple[HeatRef, ...] = ()
     cost: Cost = Cost()
     started: float
     ended: float
@@ -169,6 +187,17 @@ class Trace:
             return ()
         files = [(frame.time, frame_path(self.path, frame.sha256)) for frame in event.frames]
         return tuple(SeenFrame(time=time, jpeg=file.read_bytes()) for time, file in files if file.is_file())
+
+    def heat(self, event: Event) -> tuple[HeatMap, ...]:
+        """The heat maps of a look; those whose file is gone are left out."""
+        if self.path is None:
+            return ()
+        files = [(one, heat_path(self.path, one.sha256)) for one in event.heat]
+        return tuple(
+            HeatMap(time=one.time, part=one.part, region=one.region, png=file.read_bytes())
+            for one, file in files
+            if file.is_file()
+        )
 
     def cost(self) -> Cost:
         """The sum over all events; for a finished run see ``info.cost``, which also counts the agent's own time."""

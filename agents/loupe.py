@@ -14,12 +14,17 @@ from agents.trace import Event, TraceStore
 from configs.build import build_tools, create
 from configs.load import home_dir
 from configs.profile import Profile
-from tools.errors import NotFound
+from tools.errors import BadInput, NotFound, ToolUnavailable
+from tools.evidence import Observation
 from tools.indexing.indexer import Indexer, IndexReport, OnProgress
 from tools.media.library import Library
 from tools.media.video import Video
+from tools.media.view import View
 from tools.transport import InProcess, Transport
 from tools.transport_toolbox import TransportToolbox
+
+#: Shorter side in pixels of the pictures that a single look gives back.
+SHEET_SIDE = 360
 
 
 class Loupe:
@@ -89,6 +94,27 @@ class Loupe:
         self.library.get(video_id)
         await self.indexer.remove(video_id)
         self.library.remove(video_id)
+
+    async def look(self, view: View, question: str, method: str | None = None, *, pictures: int = 32) -> Observation:
+        """One look at a view with the profile's vision-language model; nothing is indexed.
+
+        Args:
+            method: the compression to use instead of the profile's, see `tools.vlm.tool.VlmTool.look`.
+            pictures: most pictures, with their heat maps, that come back.
+
+        Raises:
+            ToolUnavailable: the profile has no such model.
+            BadInput: a view, question or method that cannot be used.
+        """
+        if not question.strip():
+            raise BadInput("the question is empty", remedy="ask something", field="question")
+        if "vlm" not in self.transport.tools():
+            raise ToolUnavailable(
+                f"profile '{self.profile.name}' has no vision-language model to look with",
+                remedy="name one under 'vlm' in the profile, or take a profile that has one, e.g. --profile cpu",
+                field="vlm",
+            )
+        return await self.toolbox.look(view, question, method, pictures=pictures, short_side=SHEET_SIDE)
 
     async def ask(self, question: Question) -> Answer:
         """The answer with its proof."""

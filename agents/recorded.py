@@ -235,7 +235,15 @@ def observed(trace: Trace, event: Event) -> Observation:
     if failure == "failed":
         raise RuntimeError((event.note or "").removeprefix(f"{event.tool} failed: "))
     cost = event.cost.model_copy(update={"steps": 0})
-    return Observation(evidence=event.evidence, cost=cost, frames=trace.frames(event), note=event.note)
+    report = event.data.get("report")
+    return Observation(
+        evidence=event.evidence,
+        cost=cost,
+        frames=trace.frames(event),
+        heat=trace.heat(event),
+        report=report if isinstance(report, dict) else None,
+        note=event.note,
+    )
 
 
 class _Gone(ToolUnavailable):

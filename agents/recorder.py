@@ -18,8 +18,8 @@ import pydantic_core
 from pydantic import BaseModel, ConfigDict
 
 from agents.answer import Answer
-from agents.events import Event, FrameRef, RunInfo, frame_path
-from tools.evidence import Cost, Evidence, SeenFrame
+from agents.events import Event, FrameRef, HeatRef, RunInfo, frame_path, heat_path
+from tools.evidence import Cost, Evidence, HeatMap, SeenFrame
 from tools.media.video import Video
 from tools.media.view import View
 
@@ -86,6 +86,7 @@ class Recorder:
         args: Mapping[str, Any] | None = None,
         evidence: Sequence[Evidence] = (),
         frames: Sequence[SeenFrame] = (),
+        heat: Sequence[HeatMap] = (),
         cost: Cost | None = None,
         started: float | None = None,
         ended: float | None = None,
@@ -97,7 +98,11 @@ class Recorder:
         ``args`` and ``data`` may hold pydantic models, dataclasses, numpy scalars and tuples; they are stored as JSON.
         Without times the event starts and ends now.
         """
-        references = tuple(FrameRef(time=frame.time, sha256=self._keep(frame.jpeg)) for frame in frames)
+        references = tuple(FrameRef(time=frame.time, sha256=self._keep(frame.jpeg, frame_path)) for frame in frames)
+        maps = tuple(
+            HeatRef(time=one.time, part=one.part, region=one.region, sha256=self._keep(one.png, heat_path))
+            for one in heat
+        )
         plain_args, plain_data = _plain(args or {}), _plain(data or {})
         note = _clean(note) if note is not None else None
         with self._lock:
@@ -112,6 +117,7 @@ class Recorder:
                 args=plain_args,
                 evidence=tuple(evidence),
                 frames=references,
+                heat=maps,
                 cost=cost or Cost(),
                 started=started if started is not None else ended,
                 ended=ended,
@@ -168,12 +174,12 @@ class Recorder:
         except OSError as error:
             self._missed(error)
 
-    def _keep(self, jpeg: bytes) -> str:
+    def _keep(self, content: bytes, path_of: Callable[[Path, str], Path]) -> str:
         """Stores a picture under its hash, before the event that names it, and returns the hash."""
-        digest = hashlib.sha256(jpeg).hexdigest()
+        digest = hashlib.sha256(content).hexdigest()
         if digest not in self._blobs:
             try:
-                _write_atomically(frame_path(self.path, digest), jpeg)
+                _write_atomically(path_of(self.path, digest), content)
                 self._blobs.add(digest)
             except OSError as error:
                 with self._lock:

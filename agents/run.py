@@ -11,7 +11,7 @@ from agents.events import Event
 from agents.question import Question
 from agents.reasoner import Reasoner
 from tools.errors import ToolUnavailable
-from tools.evidence import Cost, Evidence, Observation, SeenFrame
+from tools.evidence import Cost, Evidence, HeatMap, Observation, SeenFrame
 from tools.media.view import View
 from tools.toolbox import Toolbox
 
@@ -30,6 +30,7 @@ class Record(Protocol):
         args: Mapping[str, Any] | None = None,
         evidence: Sequence[Evidence] = (),
         frames: Sequence[SeenFrame] = (),
+        heat: Sequence[HeatMap] = (),
         cost: Cost | None = None,
         started: float | None = None,
         ended: float | None = None,
@@ -130,6 +131,7 @@ class Run:
             args=args,
             evidence=outcome.observation.evidence,
             frames=outcome.observation.frames,
+            heat=outcome.observation.heat,
             cost=outcome.observation.cost,
             started=outcome.started,
             ended=outcome.ended,
@@ -138,6 +140,7 @@ class Run:
                 "sub_question": action.sub_question,
                 "reason": action.reason,
                 **({"failure": outcome.why} if outcome.why else {}),
+                **({"report": outcome.observation.report} if outcome.observation.report else {}),
                 **(data or {}),
             },
         )

@@ -1,7 +1,7 @@
 """Traces on disk: written while the agent runs, readable while it runs and after a crash.
 
 One directory a run: ``run.json`` (what was asked, what came out), ``events.jsonl`` (one event a line, in order) and
-``blobs/<sha256>.jpg`` (the frames that were seen, each stored once).
+``blobs/<sha256>.jpg`` and ``.png`` (the frames that were seen and the heat maps of looks, each stored once).
 """
 
 import fcntl
@@ -19,13 +19,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from agents.events import Event, Fork, FrameRef, RunInfo, Trace, ViewNode, frame_path
+from agents.events import Event, Fork, FrameRef, HeatRef, RunInfo, Trace, ViewNode, frame_path, heat_path
 from agents.question import Question
 from agents.recorder import Recorder, RunFile
 from tools.errors import BadInput, NotFound
 from tools.media.video import Video
 
-__all__ = ["Event", "Fork", "FrameRef", "Recorder", "RunInfo", "Trace", "TraceStore", "ViewNode"]
+__all__ = ["Event", "Fork", "FrameRef", "HeatRef", "Recorder", "RunInfo", "Trace", "TraceStore", "ViewNode"]
 
 _LOG = logging.getLogger(__name__)
 _ID = re.compile(r"\d{8}T\d{12}-[0-9a-f]{8}")
@@ -127,18 +127,31 @@ class TraceStore:
             NotFound: no such trace or frame.
             BadInput: not an id, or not a hash.
         """
+        return self._blob(trace_id, sha256, frame_path, "frame")
+
+    def heat(self, trace_id: str, sha256: str) -> bytes:
+        """A heat map of a look, as PNG; see `tools.evidence.HeatMap`.
+
+        Raises:
+            NotFound: no such trace or heat map.
+            BadInput: not an id, or not a hash.
+        """
+        return self._blob(trace_id, sha256, heat_path, "heat map")
+
+    def _blob(self, trace_id: str, sha256: str, path_of: Callable[[Path, str], Path], what: str) -> bytes:
+        field = what.partition(" ")[0]
         if not _SHA256.fullmatch(sha256):
             raise BadInput(
-                f"'{sha256[:80]}' is not the name of a frame",
+                f"'{sha256[:80]}' is not the name of a {what}",
                 remedy="use a sha256 from the trace's events, 64 hexadecimal digits",
-                field="frame",
+                field=field,
             )
         path = self._path(trace_id)
         try:
-            return frame_path(path, sha256).read_bytes()
+            return path_of(path, sha256).read_bytes()
         except FileNotFoundError as error:
             raise NotFound(
-                f"trace {trace_id} has no frame {sha256[:12]}", remedy="use one that its events name", field="frame"
+                f"trace {trace_id} has no {what} {sha256[:12]}", remedy="use one that its events name", field=field
             ) from error
 
     def remove(self, trace_id: str) -> None:

@@ -23,8 +23,8 @@ A method is named in a request, in a profile (`vlm.compression`) or on the comma
 
     loupe look talk.mp4 --at 1:23 --question "What is this?" --method divprune:keep=0.1+fastv
 
-`:tokens=64` and `:keep=0.1` alone change the budget of the profile's own method, `none` switches it off. How to add one is
-told in [adding-a-method.md](adding-a-method.md).
+`:tokens=64` and `:keep=0.1` alone change the budget of the profile's own method, `none` switches it off.
+How to add one is told in [adding-a-method.md](adding-a-method.md).
 
 Scores that are read from causal attention favour tokens that come early. Methods that use them have the option `score`:
 `published` takes them as the paper does, `null` divides them by what uniform attention would have given.

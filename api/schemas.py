@@ -9,6 +9,7 @@ from agents.events import Event, RunInfo
 from agents.question import Question
 from tools.evidence import Cost, Evidence, Scope
 from tools.media.video import Video
+from tools.media.view import View
 
 JobStatus = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 
@@ -121,6 +122,23 @@ class SearchResult(BaseModel):
     evidence: tuple[Evidence, ...]
     cost: Cost
     note: str | None = None
+
+
+class LookRequest(BaseModel):
+    """One look at a view of a video."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    view: View = Field(description="Which video, which seconds, how many frames a second, which part, how large.")
+    question: str = Field(min_length=1, max_length=4000, description="What to answer.")
+    method: str | None = Field(
+        default=None,
+        max_length=1000,
+        description="How visual tokens are spent, instead of the profile's own way: `name:option=value+name...`, a "
+        "bare budget such as `:tokens=64`, or `none`; see `GET /v1/methods`.",
+        examples=["divprune:keep=0.1"],
+    )
+    pictures: int = Field(default=8, ge=0, le=64, description="Most pictures, with heat maps, that come back.")
 
 
 class TraceDetail(BaseModel):

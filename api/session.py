@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from agents.answer import Answer
 from agents.question import Question
 from api.client import Client, running
+from api.schemas import LookRequest
 from tools.errors import NotFound
-from tools.evidence import Evidence, Scope
+from tools.evidence import Evidence, Observation, Scope
 from tools.media.video import Video
+from tools.media.view import View
 
 if TYPE_CHECKING:
     from agents.loupe import Loupe
@@ -45,6 +47,10 @@ class Session(AbstractContextManager["Session"], Protocol):
 
     def search(self, query: str, scope: Scope, limit: int) -> list[Evidence]:
         """What the index holds, best first."""
+        ...
+
+    def look(self, view: View, question: str, method: str | None, pictures: int) -> Observation:
+        """What a vision-language model says about a view, with at most so many pictures of it."""
         ...
 
     def videos(self) -> list[Video]:
@@ -93,6 +99,10 @@ class Local:
     def search(self, query: str, scope: Scope, limit: int) -> list[Evidence]:
         """What the index holds."""
         return list(asyncio.run(self._loupe.toolbox.search(query, scope, limit)).evidence)
+
+    def look(self, view: View, question: str, method: str | None, pictures: int) -> Observation:
+        """What a vision-language model says about a view."""
+        return asyncio.run(self._loupe.look(view, question, method, pictures=pictures))
 
     def videos(self) -> list[Video]:
         """All registered videos."""
@@ -150,6 +160,12 @@ class Remote:
         """What the index holds."""
         body = {"query": query, "scope": scope.model_dump(mode="json"), "limit": limit}
         return [Evidence.model_validate(one) for one in self._client.post("/v1/search", json=body)["evidence"]]
+
+    def look(self, view: View, question: str, method: str | None, pictures: int) -> Observation:
+        """What a vision-language model says about a view."""
+        wanted = LookRequest(view=view, question=question, method=method, pictures=pictures)
+        body = wanted.model_dump(mode="json", exclude_none=True)
+        return Observation.model_validate(self._client.post("/v1/look", json=body))
 
     def videos(self) -> list[Video]:
         """All registered videos."""

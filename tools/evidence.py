@@ -1,17 +1,30 @@
 """What tools return: evidence, its cost, and the frames that were seen. One definition for every layer."""
 
+import base64
 import hashlib
 import json
 from collections import Counter
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainSerializer
 
 from tools.media.span import Span
 from tools.media.view import Region, View
 
 Kind = Literal["speech", "text", "object", "visual"]
 KINDS: tuple[Kind, ...] = ("speech", "text", "object", "visual")
+
+
+def _from_base64(value: object) -> object:
+    return base64.b64decode(value, validate=True) if isinstance(value, str) else value
+
+
+def _to_base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+#: Bytes that are base64 in JSON, in the alphabet of data: addresses.
+Blob = Annotated[bytes, BeforeValidator(_from_base64), PlainSerializer(_to_base64, return_type=str, when_used="json")]
 
 
 class Evidence(BaseModel):
@@ -113,7 +126,28 @@ class SeenFrame(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     time: float
-    jpeg: bytes = Field(repr=False)
+    jpeg: Blob = Field(repr=False)
+
+
+class HeatMap(BaseModel):
+    """What a vision-language model saw of one picture, cell by cell of the lattice that it works on.
+
+    Attributes:
+        time: presentation seconds of the picture; a `SeenFrame` of the same look has the same time.
+        part: ``frame``; or of a still ``base`` (the whole picture, small) and ``mosaic`` (its crops put together).
+        region: the part of the picture that the cells cover, None for all of it.
+        png: a pixel a cell. Red is the share of decoder layers that the cell's token went through (0: dropped before
+            the decoder); green is 1 divided by how many cells that token stands for; blue tells merged tokens
+            apart, roughly: where it differs, another token begins. So yellow cells were kept, orange and red ones
+            merged, black ones dropped.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    time: float
+    part: Literal["frame", "base", "mosaic"] = "frame"
+    region: Region | None = None
+    png: Blob = Field(repr=False)
 
 
 class Observation(BaseModel):
@@ -123,6 +157,8 @@ class Observation(BaseModel):
         evidence: what was observed, in order of time (search: best first).
         cost: what it took.
         frames: the pictures that were looked at.
+        heat: of a look, which patches of these pictures the model saw.
+        report: of a look, what it cost: `tools.vlm.report.Report` as plain data.
         note: what the caller should know, e.g. that the profile has no vision-language model.
     """
 
@@ -131,6 +167,8 @@ class Observation(BaseModel):
     evidence: tuple[Evidence, ...] = ()
     cost: Cost = Cost()
     frames: tuple[SeenFrame, ...] = ()
+    heat: tuple[HeatMap, ...] = ()
+    report: dict[str, JsonValue] | None = None
     note: str | None = None
 
 

@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from pydantic_core import to_jsonable_python
+
 from tools.asr import Utterance
 from tools.detect import ObjectTrack
 from tools.evidence import Cost, Evidence, Kind, Observation, Scope
@@ -14,6 +16,8 @@ from tools.media.view import Region, View
 from tools.ocr import TextTrack
 from tools.store import Query
 from tools.transport import Transport
+from tools.vlm.heatmap import heat_maps
+from tools.vlm.look import Look
 
 
 class TransportToolbox:
@@ -94,8 +98,15 @@ class TransportToolbox:
         evidence = tuple(track_evidence(view.video_id, "object", track, "detect", model, view) for track in tracks)
         return Observation(evidence=evidence, cost=_cost("detect", started, glimpse), frames=glimpse.frames)
 
-    async def look(self, view: View, question: str, method: str | None = None) -> Observation:
-        """A model's answer about the view, or a note where the profile has no model."""
+    async def look(
+        self, view: View, question: str, method: str | None = None, *, pictures: int = 8, short_side: int = 240
+    ) -> Observation:
+        """A model's answer about the view, or a note where the profile has no model.
+
+        Args:
+            pictures: most pictures (with their heat maps) that come back; an even choice of those that were seen.
+            short_side: pixels of their shorter side.
+        """
         started = time.perf_counter()
         if "vlm" not in self._transport.tools():
             return Observation(
@@ -104,10 +115,11 @@ class TransportToolbox:
                 "name one under 'vlm' in the profile",
             )
         frames = self._transport.call("media", "frames", view)
-        seen, glimpse = await asyncio.gather(
-            self._transport.call("vlm", "look", frames, question, method),
-            self._transport.call("media", "glimpse", frames),
-        )
+        seen: Look = await self._transport.call("vlm", "look", frames, question, method)
+        heat = heat_maps(seen.report)
+        times = list(dict.fromkeys(one.time for one in heat)) or None
+        glimpse: Glimpse = await self._transport.call("media", "glimpse", frames, times, pictures, short_side)
+        shown = {frame.time for frame in glimpse.frames}
         evidence = Evidence.make(
             video_id=view.video_id,
             kind="visual",
@@ -122,7 +134,13 @@ class TransportToolbox:
         cost = _cost("look", started, glimpse) + Cost(
             visual_tokens_in=seen.tokens_in, visual_tokens_kept=seen.tokens_kept
         )
-        return Observation(evidence=(evidence,) if seen.text else (), cost=cost, frames=glimpse.frames)
+        return Observation(
+            evidence=(evidence,) if seen.text else (),
+            cost=cost,
+            frames=glimpse.frames,
+            heat=tuple(one for one in heat if one.time in shown),
+            report=to_jsonable_python({key: value for key, value in seen.report.items() if key != "heat"}) or None,
+        )
 
 
 def speech_evidence(video_id: str, said: Utterance, model: str, view: View | None = None) -> Evidence:

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request, Response
 from sse_starlette import EventSourceResponse
 
 from agents.answer import Answer
-from api.schemas import AskRequest, SearchRequest, SearchResult
+from api.schemas import AskRequest, LookRequest, SearchRequest, SearchResult
 from api.service import ServiceDep
+from tools.evidence import Observation
 
 router = APIRouter(tags=["ask"])
 
@@ -33,6 +34,17 @@ async def ask(wanted: AskRequest, request: Request, service: ServiceDep) -> Answ
     if wanted.stream or "text/event-stream" in request.headers.get("accept", ""):
         return EventSourceResponse(await service.runs.stream(wanted.question()), ping=PING_S)
     return await service.runs.ask(wanted.question())
+
+
+@router.post("/look", summary="Look at a moment")
+async def look(wanted: LookRequest, service: ServiceDep) -> Observation:
+    """Asks the vision-language model about a view, without an agent; nothing is indexed.
+
+    With the answer come its cost (`report`), the pictures that were seen (JPEG in base64) and, for each, a heat map of
+    the patches that the model saw (PNG in base64, see ``GET /v1/traces/{trace_id}/heat/{heat}``).
+    """
+    service.loupe.library.get(wanted.view.video_id)
+    return await service.loupe.look(wanted.view, wanted.question, wanted.method, pictures=wanted.pictures)
 
 
 @router.post("/search", summary="Search the index")

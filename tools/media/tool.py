@@ -1,6 +1,7 @@
 """The tool ``media``: registered videos and the pictures of views."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -85,9 +86,23 @@ class MediaTool:
         chosen = np.linspace(0, len(frames) - 1, count).round().astype(int)
         return tuple(SeenFrame(time=float(frames.times[i]), jpeg=_jpeg(frames.images[i], short_side)) for i in chosen)
 
-    def glimpse(self, frames: Frames) -> Glimpse:
-        """The few small pictures that a trace keeps, and what the decoding took."""
-        return Glimpse(self.jpegs(frames), frames.decoded)
+    def glimpse(
+        self, frames: Frames, times: Sequence[float] | None = None, limit: int = 8, short_side: int = 240
+    ) -> Glimpse:
+        """The few small pictures that a trace keeps, and what the decoding took.
+
+        Args:
+            times: keep the pictures on screen at these seconds, an even choice of them if there are more than
+                ``limit``, and call them by these times; by default an even choice of all.
+        """
+        if times is None:
+            return Glimpse(self.jpegs(frames, limit, short_side), frames.decoded)
+        chosen = np.linspace(0, len(times) - 1, min(limit, len(times))).round().astype(int)
+        found = []
+        for time in (float(times[i]) for i in chosen):
+            at = max(0, int(np.searchsorted(frames.times, time + 1e-6)) - 1)
+            found.append(SeenFrame(time=time, jpeg=_jpeg(frames.images[at], short_side)))
+        return Glimpse(tuple(found), frames.decoded)
 
     def _check_size(self, view: View, info: VideoInfo, count: int) -> None:
         region = view.region

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -120,6 +121,10 @@ class Host(ABC):
         """Number of decoder layers."""
         return len(self.layers)
 
+    def field(self, height: int, width: int) -> tuple[float, float, float, float] | None:  # noqa: ARG002
+        """The part of a picture of this size that its tower sees, x0, y0, x1, y1 in fractions; None for all of it."""
+        return None
+
     def encode(self, inputs: Inputs, signals: Sequence[Signal] = ()) -> VisualTokens:
         """Patch features ``[N, Dv]`` with the signals that were asked for."""
         return self.tower.encode(inputs.pixels, inputs.patch_grids, signals)
@@ -224,7 +229,8 @@ class Host(ABC):
 
 def frame_pixels(frames: Frames) -> Tensor:
     """uint8 ``[N, 3, H, W]`` for a processor."""
-    return torch.from_numpy(frames.images).permute(0, 3, 1, 2)
+    # Frames from the cache are read-only, which torch does not know.
+    return torch.from_numpy(np.require(frames.images, requirements="W")).permute(0, 3, 1, 2)
 
 
 HOSTS: Registry[Host] = Registry("tools.vlm.hosts", Host, "host")  # type: ignore[type-abstract]

@@ -1,5 +1,6 @@
 """Loads a host from a checkpoint, and says in one sentence what is wrong with one that cannot be used."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,8 @@ def _model_type(place: str, local: bool) -> str:
 def _weights(adapter: type[Host], place: str, dtype: torch.dtype, local: bool) -> Any:
     import transformers
 
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()
     cls = getattr(transformers, adapter.model_class)
     try:
         model, info = cls.from_pretrained(

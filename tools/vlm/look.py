@@ -14,8 +14,11 @@ class Look:
         tokens_in: visual tokens without compression.
         tokens_kept: visual tokens that the decoder worked on, mean over its layers.
         model: the checkpoint.
-        report: plain data: the account of `tools.vlm.report.Report`, and under ``heat`` how much of each patch the
-            model saw: one map of 0..255 a picture with its ``time``.
+        report: plain data: the account of `tools.vlm.report.Report`, and under ``heat`` what the model saw of each
+            picture: its ``time`` and ``part``, the ``region`` of the picture that the maps cover (x0, y0, x1, y1 in
+            fractions, None for all of it), and rows of numbers a patch: ``map``, how much of it was seen, 0..255;
+            ``layers``, the share of decoder layers that its token went through, 0..255; ``mass``, how many patches
+            that token stands for, 0 where it was dropped; ``token``, which token it is, -1 where it was dropped.
     """
 
     text: str

@@ -4,13 +4,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from tools.vlm.tokens import Grid
+
+Number = TypeVar("Number", np.float32, np.int64)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,22 @@ class Provenance:
         seen = np.where(self.owner >= 0, self.survived / self.depth / np.maximum(mass, 1), 0).astype(np.float32)
         return [part.reshape(grid.height, grid.width) for grid, part in self._pictures(seen)]
 
-    def _pictures(self, values: npt.NDArray[np.float32]) -> Iterator[tuple[Grid, npt.NDArray[np.float32]]]:
+    def layers(self) -> list[npt.NDArray[np.float32]]:
+        """The share of decoder layers that each patch's token went through, 0..1, ``[h, w]`` a picture."""
+        share = np.where(self.owner >= 0, self.survived / self.depth, 0).astype(np.float32)
+        return [part.reshape(grid.height, grid.width) for grid, part in self._pictures(share)]
+
+    def masses(self) -> list[npt.NDArray[np.float32]]:
+        """How many patches each patch's token stands for, 0 where it was dropped, ``[h, w]`` a picture."""
+        mass = np.zeros(len(self.owner), np.float32)
+        mass[self.owner >= 0] = self.mass[self.owner[self.owner >= 0]]
+        return [part.reshape(grid.height, grid.width) for grid, part in self._pictures(mass)]
+
+    def tokens(self) -> list[npt.NDArray[np.int64]]:
+        """The token that each patch went to before the decoder, -1 where it was dropped, ``[h, w]`` a picture."""
+        return [part.reshape(grid.height, grid.width) for grid, part in self._pictures(self.owner)]
+
+    def _pictures(self, values: npt.NDArray[Number]) -> Iterator[tuple[Grid, npt.NDArray[Number]]]:
         start = 0
         for grid in self.grids:
             yield grid, values[start : start + grid.cells]

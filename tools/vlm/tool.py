@@ -93,21 +93,32 @@ class VlmTool:
             BadInput: a request that cannot be used; found before any model time is spent.
             ProfileError: the checkpoint cannot be used.
         """
-        return self.look_many([((frames, question, method), {})])[0]
+        look = self.look_many([((frames, question, method), {})])[0]
+        if isinstance(look, LoupeError):
+            raise look
+        return look
 
-    def look_many(self, calls: Sequence[Call]) -> list[Look]:
+    def look_many(self, calls: Sequence[Call]) -> list[Look | LoupeError]:
         """Several looks at once, decoded in one batch; each call is ``(args, kwargs)`` of `look`.
 
+        A request that cannot be used gives its error and does not disturb the others.
+
         Raises:
-            LoupeError: the first request that cannot be used spoils them all; run them one by one then.
+            ProfileError: the checkpoint cannot be used.
         """
-        requests = [self._request(*args, **kwargs) for args, kwargs in calls]
-        results = self._ready().run(requests)
-        looks = []
-        for result in results:
-            if isinstance(result, LoupeError):
-                raise result
-            looks.append(self._look(result))
+        requests = [self._request_or_error(*args, **kwargs) for args, kwargs in calls]
+        good = [request for request in requests if isinstance(request, Request)]
+        # Nothing is loaded for requests that cannot be used.
+        results = iter(self._ready().run(good) if good else ())
+        looks: list[Look | LoupeError] = []
+        for request in requests:
+            found = next(results) if isinstance(request, Request) else request
+            if isinstance(found, Result):
+                assert isinstance(request, Request)
+                height, width = request.frames.images.shape[1:3]
+                looks.append(self._look(found, height, width))
+            else:
+                looks.append(found)
         return looks
 
     def compression(self, method: str | None) -> Compression:
@@ -130,6 +141,12 @@ class VlmTool:
             raise BadInput(f"'{value}' is no number", remedy=f"write :{key}=number", field="method") from error
         raise BadInput(f"'{method}' is no budget", remedy="write :tokens=64 or :keep=0.1", field="method")
 
+    def _request_or_error(self, *args: Any, **kwargs: Any) -> Request | LoupeError:
+        try:
+            return self._request(*args, **kwargs)
+        except LoupeError as error:
+            return error
+
     def _request(self, frames: Frames, question: str, method: str | None = None) -> Request:
         if len(frames) > self._max_frames:
             index = np.linspace(0, len(frames) - 1, self._max_frames).round().astype(np.int64)
@@ -147,11 +164,28 @@ class VlmTool:
                 self._engine = Engine(host)
             return self._engine
 
-    def _look(self, result: Result) -> Look:
+    def _look(self, result: Result, height: int, width: int) -> Look:
         report = result.report.to_dict()
+        provenance = result.provenance
+        field = self._ready().host.field(height, width)
         report["heat"] = [
-            {"time": grid.time, "part": grid.part, "map": (seen * 255).round().astype(np.uint8).tolist()}
-            for grid, seen in zip(result.provenance.grids, result.provenance.maps(), strict=True)
+            {
+                "time": grid.time,
+                "part": grid.part,
+                "region": field,
+                "map": (seen * 255).round().astype(int).tolist(),
+                "layers": (layers * 255).round().astype(int).tolist(),
+                "mass": mass.astype(int).tolist(),
+                "token": token.tolist(),
+            }
+            for grid, seen, layers, mass, token in zip(
+                provenance.grids,
+                provenance.maps(),
+                provenance.layers(),
+                provenance.masses(),
+                provenance.tokens(),
+                strict=True,
+            )
         ]
         return Look(
             text=result.text,

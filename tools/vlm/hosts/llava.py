@@ -48,6 +48,17 @@ class Llava(Host):
             kinds.add("head")
         return frozenset(kinds)
 
+    def field(self, height: int, width: int) -> tuple[float, float, float, float] | None:
+        """The square in the middle, where the processor cuts one out."""
+        processor = self.processor.image_processor
+        edge = (processor.size or {}).get("shortest_edge")
+        if not processor.do_center_crop or edge is None:
+            return None
+        scale = edge / min(height, width)
+        across = min(1.0, processor.crop_size["width"] / (width * scale))
+        down = min(1.0, processor.crop_size["height"] / (height * scale))
+        return (1 - across) / 2, (1 - down) / 2, (1 + across) / 2, (1 + down) / 2
+
     def prepare(self, frames: Frames, question: str, media: Media) -> Inputs:
         """As `Host.prepare`; a video is a row of stills."""
         question = self.clean(question)
