@@ -43,12 +43,12 @@ class Manifest:
     """What is done, a JSON line an item, written as it happens. Of several lines about one item the last one counts."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def items(self) -> list[Item]:
         """The latest state of every item; a torn line, as a crash leaves it, is left out."""
         latest: dict[tuple[str, str], Item] = {}
-        for line in self._path.read_text("utf-8").splitlines() if self._path.is_file() else ():
+        for line in self.path.read_text("utf-8").splitlines() if self.path.is_file() else ():
             try:
                 item = Item.model_validate_json(line)
             except ValidationError:
@@ -62,8 +62,8 @@ class Manifest:
 
     def append(self, item: Item) -> None:
         """Adds a line and hands it to the kernel at once."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a+b", buffering=0) as file:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a+b", buffering=0) as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - 1))
             torn = end > 0 and file.read(1) != b"\n"
