@@ -152,11 +152,12 @@ def test_max_min_is_the_naive_greedy(count: int, seed: int) -> None:
     assert diversity.max_min(features, max(1, count // 2)).tolist() == picks[: max(1, count // 2)]
 
 
-def test_max_min_picks_the_same_without_held_products(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_max_min_picks_the_same_in_blocks_and_without_held_products(monkeypatch: pytest.MonkeyPatch) -> None:
     features = random(7, 60, 8)
     held = diversity.max_min(features, 20)
-    monkeypatch.setattr(diversity, "HELD", 10)
     monkeypatch.setattr(diversity, "BLOCK", 16)
+    assert torch.equal(diversity.max_min(features, 20), held)
+    monkeypatch.setattr(diversity, "HELD", 10)
     assert torch.equal(diversity.max_min(features, 20), held)
     assert diversity.max_min(features, 5, first=3).tolist()[0] == 3
 

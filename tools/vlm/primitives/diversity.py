@@ -6,25 +6,31 @@ from torch.nn.functional import normalize
 
 #: Rows of products that are held at once.
 BLOCK = 1024
-#: Largest set whose products, which the first pick needs anyway, are kept for the later picks (256 MiB of float32).
-#: Reading a row of products is some hundred times cheaper than computing it; larger sets do without.
+#: Largest set whose products, which the first pick needs anyway, are kept for the later picks (256 MiB of float32 at
+#: most, half of it touched). Reading a row of products is some hundred times cheaper than computing it.
 HELD = 8192
 
 
 def loneliest(unit: Tensor, products: Tensor | None = None) -> int:
     """The row of ``unit [N, D]`` (rows of length 1) whose nearest neighbour is farthest; ties go to the lower index.
 
+    Every pair is multiplied once.
+
     Args:
-        products: ``unit @ unit.T``, if it is known.
+        products: ``[N, N]``, filled with the cosines of each block of `BLOCK` rows to itself and all later rows, minus
+            infinity on the diagonal; what lies before the block is left as it is.
     """
     count = len(unit)
-    nearest = torch.empty(count, device=unit.device)
+    nearest = torch.full((count,), float("-inf"), device=unit.device)
     for start in range(0, count, BLOCK):
-        rows = slice(start, start + BLOCK)
-        cosine = (unit[rows] @ unit.T) if products is None else products[rows].clone()
-        own = torch.arange(len(cosine), device=unit.device)
-        cosine[own, own + start] = float("-inf")
-        nearest[rows] = cosine.max(1).values
+        end = start + BLOCK
+        cosine = unit[start:end] @ unit[start:].T
+        cosine.diagonal().fill_(float("-inf"))
+        nearest[start:end] = torch.maximum(nearest[start:end], cosine.amax(1))
+        if end < count:
+            nearest[end:] = torch.maximum(nearest[end:], cosine[:, BLOCK:].amax(0))
+        if products is not None:
+            products[start:end, start:] = cosine
     return int(nearest.argmin())
 
 
@@ -42,17 +48,22 @@ def max_min(features: Tensor, count: int, first: int | None = None) -> Tensor:
         int64 ``[count]``, in the order of picking.
     """
     unit = normalize(features.float(), dim=-1)
-    products = unit @ unit.T if first is None and len(unit) <= HELD else None
-    pick = torch.tensor(loneliest(unit, products) if first is None else first, device=unit.device)
-    picks = torch.empty(count, dtype=torch.long, device=unit.device)
+    products = unit.new_empty(len(unit), len(unit)) if first is None and len(unit) <= HELD else None
+    pick = loneliest(unit, products) if first is None else first
+    picks = []
     distance = torch.full((len(unit),), float("inf"), device=unit.device)
-    for place in range(count):
-        picks[place] = pick
-        distance = torch.minimum(distance, 1 - (unit @ unit[pick] if products is None else products[pick]))
+    for _ in range(count):
+        picks.append(pick)
+        if products is None:
+            cosine = unit @ unit[pick]
+        else:
+            start = pick // BLOCK * BLOCK
+            cosine = torch.cat([products[:start, pick], products[pick, start:]])
+        distance = torch.minimum(distance, 1 - cosine)
         # A picked token is out of the race even where rounding leaves it a distance to itself.
         distance[pick] = float("-inf")
-        pick = distance.argmax()
-    return picks
+        pick = int(distance.argmax())
+    return torch.tensor(picks, device=unit.device)
 
 
 def facility_location(features: Tensor, count: int) -> Tensor:
