@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from tools.errors import BadInput
 from tools.vlm.context import Context
 from tools.vlm.host import Host
 from tools.vlm.method import Method, Stage
-from tools.vlm.primitives.budget import top
+from tools.vlm.primitives.crops import parts, top_of_parts
 from tools.vlm.signals import Signal, saliency
 from tools.vlm.tokens import VisualTokens
 
@@ -69,8 +68,8 @@ class Damro(Method):
         if self.alpha == 0:
             return None
         scores = tokens.signals[self._signal(context.host)]
-        parts = _crops(tokens)
-        return tokens.gather(torch.cat([index[top(scores[index], self.k)] for index in parts]))
+        crops = parts(tokens)
+        return tokens.gather(top_of_parts(scores, crops, [self.k] * len(crops)))
 
     def decode(self, logits: Tensor, branch: Tensor | None, context: Context) -> Tensor:
         """Contrasts the two, among tokens that the model itself finds plausible."""
@@ -97,15 +96,3 @@ class Damro(Method):
     def examples(cls) -> tuple["Damro", ...]:
         """The published setting, and few outliers weakly contrasted."""
         return (cls(), cls(k=2, alpha=0.5))
-
-
-def _crops(tokens: VisualTokens) -> list[Tensor]:
-    """The int64 indices of the tokens of each picture, and of each crop where crops were put together."""
-    parts = []
-    for grid, index in tokens.by_grid():
-        rows, columns = grid.tiles
-        tile_y = tokens.position[index, 1] * rows // grid.height
-        tile_x = tokens.position[index, 2] * columns // grid.width
-        tile = tile_y * columns + tile_x
-        parts += [index[tile == place] for place in range(rows * columns)]
-    return parts
