@@ -30,7 +30,7 @@ class Outcome:
 
 def can_batch(tool_name: str, tool: object, method: str) -> bool:
     """Whether calls of ``method`` may be joined: row methods, and any method with a ``<method>_many`` beside it that
-    takes a list of argument tuples and returns a list of results."""
+    takes a list of ``(args, kwargs)`` and returns a list of results, where an exception stands for its own call."""
     return method in ROW_METHODS.get(tool_name, frozenset()) or callable(getattr(tool, f"{method}_many", None))
 
 
@@ -63,7 +63,7 @@ def _run_alike(tool_name: str, tool: object, calls: Sequence[Call]) -> list[Outc
     if len(calls) > 1:
         joined = _attempt(lambda: _join(tool_name, tool, calls))
         if joined.error is None:
-            return [Outcome(value) for value in joined.value]
+            return [Outcome(error=value) if isinstance(value, Exception) else Outcome(value) for value in joined.value]
     return [_attempt(partial(getattr(tool, call.method), *call.args, **call.kwargs)) for call in calls]
 
 

@@ -83,6 +83,19 @@ def test_a_method_with_many_beside_it_is_batched() -> None:
     assert tool.sizes == [3]
 
 
+def test_an_error_among_the_results_is_that_call_s_own() -> None:
+    class Picky(Many):
+        def look_many(self, requests: list[Any]) -> list[Any]:
+            self.sizes.append(len(requests))
+            return [ValueError("no") if args[1] == "bad" else self.look(*args, **kwargs) for args, kwargs in requests]
+
+    tool = Picky()
+    outcomes = run_batch("vlm", tool, [Call("look", ("f", word)) for word in ("one", "bad", "two")])
+    assert [outcome.value for outcome in outcomes] == ["f one None", None, "f two None"]
+    assert [type(outcome.error) for outcome in outcomes] == [type(None), ValueError, type(None)]
+    assert tool.sizes == [3], "nothing is run twice"
+
+
 def test_a_batch_of_the_wrong_length_falls_back_to_single_calls() -> None:
     class Short(Many):
         def look_many(self, requests: list[Any]) -> list[str]:
