@@ -25,16 +25,23 @@ def command(
 
     from api.machine import describe
     from api.show import err, out, print_json
+    from cluster import bench as of_clusters
     from evals import bench
     from tools.errors import BadInput, did_you_mean
 
-    found = sorted(one.name for one in pkgutil.iter_modules(bench.__path__) if not one.name.startswith("_"))
+    modules = {
+        one.name: f"{package.__name__}.{one.name}"
+        for package in (bench, of_clusters)
+        for one in pkgutil.iter_modules(package.__path__)
+        if not one.name.startswith("_")
+    }
+    found = sorted(modules)
     if not name:
         if json:
             print_json(found)
             return
         for one in found:
-            doc = (importlib.import_module(f"{bench.__name__}.{one}").__doc__ or "").strip().partition("\n")[0]
+            doc = (importlib.import_module(modules[one]).__doc__ or "").strip().partition("\n")[0]
             out().print(f"[bold]{one:<12}[/bold] {doc}")
         return
     if name != "all" and name not in found:
@@ -43,7 +50,7 @@ def command(
     for one in found if name == "all" else [name]:
         err().print(f"running {one}")
         begun = time.time()
-        rows = importlib.import_module(f"{bench.__name__}.{one}").run(out_dir)
+        rows = importlib.import_module(modules[one]).run(out_dir)
         results[one] = {"name": one, "machine": describe(), "seconds": round(time.time() - begun, 1), "rows": rows}
         out_dir.mkdir(parents=True, exist_ok=True)
         (out_dir / f"{one}.json").write_text(codec.dumps(results[one], indent=2) + "\n")

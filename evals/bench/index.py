@@ -1,5 +1,6 @@
-"""Indexing: multiple of real time, against a bare decode of the same file in the same run, memory, and what questions
-cost afterwards, on videos of several lengths with and without speech.
+"""Indexing: speed against real time and a bare decode, memory, and what questions cost afterwards.
+
+All on videos of several lengths with and without speech, the bare decode of the same file in the same run.
 
 Each video is indexed by a fresh process, so that its peak memory is its own. Longer videos are the five-minute ones
 several times over, copied without encoding.

@@ -1,7 +1,6 @@
 """Calls through Ray Serve against calls in this process: overhead, and pictures on their way between tools."""
 
 import asyncio
-import importlib
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cluster.app import Cluster
+from cluster.spec import ToolSpec
 from tools.transport import InProcess, Transport
 
 #: Calls of each kind that are timed.
@@ -44,12 +45,9 @@ class Sink:
 
 def run(out_dir: Path) -> list[dict[str, Any]]:  # noqa: ARG001 - nothing is kept
     """A row a kind of call: median and 95th percentile in milliseconds, in this process and through Serve."""
-    # This package lies below `cluster`, which is therefore not imported but looked up.
-    cluster = importlib.import_module("cluster.app")
-    spec = importlib.import_module("cluster.spec").ToolSpec
     here = asyncio.run(_measure(InProcess({"source": Source(), "sink": Sink()})))
-    specs = [spec("source", Source), spec("sink", Sink)]
-    serve = cluster.Cluster(specs, ray_options={"object_store_memory": 500 * 2**20})
+    specs = [ToolSpec("source", Source), ToolSpec("sink", Sink)]
+    serve = Cluster(specs, ray_options={"object_store_memory": 500 * 2**20})
     try:
         through = asyncio.run(_measure(serve.start()))
     finally:
