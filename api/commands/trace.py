@@ -78,6 +78,8 @@ def replay(
     """Run the same decisions again and tell what differs; the exit status is 1 where something does."""
     import asyncio
 
+    from rich.text import Text
+
     from agents.loupe import Loupe
     from agents.replay import replay as run_again
     from api.show import out, print_json, show_answer
@@ -95,7 +97,7 @@ def replay(
     else:
         show_answer(out(), again.answer, {video.id: video.name for video in trace.videos})
         for difference in again.differences:
-            out().print(f"[yellow]{difference}[/yellow]")
+            out().print(Text(difference, style="yellow"))
         if not again.differences:
             out().print("[green]the same calls and the same answer[/green]")
     if again.differences:
