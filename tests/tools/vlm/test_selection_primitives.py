@@ -137,9 +137,15 @@ def test_matching_in_batches_with_thresholds_and_protection() -> None:
 
 
 @law
-@given(sizes, seeds)
-def test_max_min_is_the_naive_greedy(count: int, seed: int) -> None:
-    features = random(seed, count, 4)
+@given(sizes, seeds, st.sampled_from([3, 1024]))
+def test_max_min_is_the_naive_greedy(count: int, seed: int, block: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diversity, "BLOCK", block)
+        _is_the_naive_greedy(random(seed, count, 4))
+
+
+def _is_the_naive_greedy(features: torch.Tensor) -> None:
+    count = len(features)
     distance = 1 - cosine(features)
     off = distance + torch.diag(torch.full((count,), float("inf")))
     picks = [int(off.min(1).values.argmax())]
