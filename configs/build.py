@@ -149,7 +149,10 @@ def _vlm(profile: Profile) -> object:
     from tools.vlm.tool import VlmTool
 
     assert profile.vlm is not None
-    return VlmTool(profile.vlm.backend, **profile.vlm.options)
+    try:
+        return VlmTool.of(profile.vlm.backend, profile.vlm.options)
+    except ProfileError as error:
+        raise at_key(error, "vlm", "VLM host") from error
 
 
 def _store_class(profile: Profile) -> type:

@@ -192,7 +192,7 @@ class Host(ABC):
                 f"the processor of '{self.checkpoint}' makes {len(places)} placeholders where its model makes "
                 f"{len(pattern)} visual tokens",
                 remedy="use the processor files that belong to this model",
-                field="checkpoint",
+                field="model",
             )
         slots = torch.full_like(ids, TEXT)
         slots[places] = pattern.to(ids.device)
@@ -223,7 +223,7 @@ class Host(ABC):
             raise ProfileError(
                 f"the decoder of '{self.checkpoint}' has {', '.join(sorted(kinds - {'full_attention'}))}",
                 remedy="use a checkpoint whose layers all have full attention",
-                field="checkpoint",
+                field="model",
             )
 
 

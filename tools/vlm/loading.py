@@ -1,5 +1,6 @@
 """Loads a host from a checkpoint, and says in one sentence what is wrong with one that cannot be used."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,23 +51,24 @@ def load_host(
 
 
 def check_checkpoint(checkpoint: str | Path, *, host: str | None = None, download: bool = False) -> type[Host]:
-    """The host class of ``checkpoint``, from its config alone.
+    """The host class of ``checkpoint``, from its config and the heads of its files alone.
 
     Raises:
-        ProfileError: a checkpoint that is not there, has no config, or is of another class; an unknown host.
+        ProfileError: a checkpoint that is not there, is only half there, or is of another class; an unknown host.
     """
     if host is not None:
         HOSTS.get(host)
     place, local = str(checkpoint), not download
     _refuse_missing(place)
     kind = _model_type(place, local)
+    _refuse_half(place)
     known = {HOSTS.get(name).model_type: name for name in HOSTS.names()}
     if kind not in known or (host is not None and known[kind] != host):
         wanted = HOSTS.get(host).model_class if host is not None else f"one of the hosts {', '.join(HOSTS.names())}"
         raise ProfileError(
             f"'{place}' is a checkpoint of a '{kind}' model, not of {wanted}",
             remedy="name a checkpoint of that class, or the host that belongs to this one",
-            field="checkpoint",
+            field="model",
         )
     return HOSTS.get(known[kind])
 
@@ -77,14 +79,64 @@ def _refuse_missing(place: str) -> None:
         raise ProfileError(
             f"there is no checkpoint folder '{place}'",
             remedy="put the model's files there, or name another folder",
-            field="checkpoint",
+            field="model",
         )
     if Path(place).is_dir() and not (Path(place) / "config.json").is_file():
         raise ProfileError(
             f"the folder '{place}' has no config.json, so it is no checkpoint or an unfinished download",
             remedy="download the model again",
-            field="checkpoint",
+            field="model",
         )
+
+
+def _refuse_half(place: str) -> None:
+    """Refuses a checkpoint of whose weight files some are absent or cut off, by their names and headers alone."""
+    folder = _folder(place)
+    if folder is None:
+        return
+    for pattern in ("*.safetensors", "*.bin"):
+        found = sorted(folder.glob(pattern))
+        wanted = {name for index in folder.glob(f"{pattern}.index.json") for name in _shards(index)}
+        absent = sorted(wanted - {file.name for file in found})
+        if absent:
+            raise _damaged(place, f"{len(absent)} of its {len(wanted)} weight files are not there, e.g. {absent[0]}")
+        if pattern == "*.safetensors":
+            for file in found:
+                if file.stat().st_size != _size(file):
+                    raise _damaged(place, f"{file.name} is cut off")
+        if found:
+            return
+    raise _damaged(place, "it has no weights")
+
+
+def _folder(place: str) -> Path | None:
+    """Where the files of a checkpoint lie, None where that is not known before it is fetched."""
+    if Path(place).is_dir():
+        return Path(place)
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(place, "config.json")
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def _shards(index: Path) -> set[str]:
+    try:
+        return set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise _damaged(str(index.parent), f"{index.name} is damaged") from error
+
+
+def _size(file: Path) -> int:
+    """The size that a safetensors file says it has, -1 where its head is damaged."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            # Nothing but weights is that long: the first bytes are no length.
+            header = json.loads(stream.read(length)) if length < 1 << 28 else {}
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        return 8 + length + max(ends, default=-1)
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return -1
 
 
 def _model_type(place: str, local: bool) -> str:
@@ -118,7 +170,7 @@ def _weights(adapter: type[Host], place: str, dtype: torch.dtype, local: bool) -
         raise ProfileError(
             f"the checkpoint '{place}' lacks {len(absent)} of the weights of {adapter.model_class}, e.g. '{absent[0]}'",
             remedy="download the model again, all its files",
-            field="checkpoint",
+            field="model",
         )
     return model
 
@@ -134,7 +186,7 @@ def _processor(place: str, local: bool) -> Any:
         raise ProfileError(
             f"the checkpoint '{place}' has no complete processor (tokenizer and chat template)",
             remedy="download all of the model's files, not only its weights",
-            field="checkpoint",
+            field="model",
         )
     return processor
 
@@ -144,12 +196,16 @@ def _unusable(place: str, local: bool, error: Exception) -> ProfileError:
         return ProfileError(
             f"the model '{place}' is not on this machine",
             remedy=f"fetch it once with `hf download {place}`, or set download: true in the profile",
-            field="checkpoint",
+            field="model",
         )
+    return _damaged(place, _first_line(error))
+
+
+def _damaged(place: str, why: str) -> ProfileError:
     return ProfileError(
-        f"the checkpoint '{place}' cannot be read ({_first_line(error)})",
+        f"the checkpoint '{place}' cannot be read ({why})",
         remedy="download the model again, all its files",
-        field="checkpoint",
+        field="model",
     )
 
 

@@ -1,8 +1,9 @@
 """The tool `vlm`: looks at frames with a vision-language model and answers a question about them."""
 
+import inspect
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -34,8 +35,8 @@ class VlmTool:
         download: whether a hub id that is not on this machine may be fetched.
 
     Raises:
-        ProfileError: an unknown host; from the first look also a checkpoint that cannot be used.
-        BadInput: a compression that cannot be read.
+        ProfileError: an unknown host, or a compression that cannot be read; from the first look also a checkpoint that
+            cannot be used, or a compression that does not fit it.
     """
 
     def __init__(
@@ -56,21 +57,37 @@ class VlmTool:
                 f"max_frames={max_frames} lets no frame in", remedy="allow one frame at least", field="max_frames"
             )
         self._host, self._model = host, model
-        self._default = Compression.parse(compression) if compression else Compression.NONE
+        try:
+            self._default = Compression.parse(compression) if compression else Compression.NONE
+        except BadInput as error:
+            raise _of_profile(error) from error
         self._device, self._download = device, download
         self._dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
         self._max_new_tokens, self._max_frames = max_new_tokens, max_frames
         self._lock = threading.Lock()
         self._engine: Engine | None = None
 
-    @staticmethod
-    def check(host: str, model: str | None = None, **options: Any) -> LoupeError | None:
+    @classmethod
+    def of(cls, host: str, options: Mapping[str, Any]) -> Self:
+        """The tool with options as a profile has them.
+
+        Raises:
+            ProfileError: an option that there is not, or no model; and as the constructor.
+        """
+        known = set(inspect.signature(cls).parameters) - {"host"}
+        for key in options:
+            if key not in known:
+                raise ProfileError(f"the VLM has no option '{key}'", remedy=did_you_mean(key, known), field=key)
+        if not options.get("model"):
+            raise ProfileError("the VLM has no 'model'", remedy="name a checkpoint under vlm.model", field="model")
+        return cls(host, **options)
+
+    @classmethod
+    def check(cls, host: str, model: str | None = None, **options: Any) -> LoupeError | None:
         """What is wrong with these arguments, as far as it shows without loading the model; None if nothing."""
         try:
-            if model is None:
-                raise ProfileError("the VLM has no 'model'", remedy="name a checkpoint under vlm.model", field="model")
-            VlmTool(host, model, **options)
-            check_checkpoint(model, host=host, download=bool(options.get("download", False)))
+            tool = cls.of(host, {"model": model, **options})
+            check_checkpoint(tool.model, host=host, download=bool(options.get("download", False)))
         except LoupeError as error:
             return error
         return None
@@ -107,6 +124,8 @@ class VlmTool:
             ProfileError: the checkpoint cannot be used.
         """
         requests = [self._request_or_error(*args, **kwargs) for args, kwargs in calls]
+        if any(isinstance(request, Request) for request in requests):
+            requests = [self._fitting(request) for request in requests]
         good = [request for request in requests if isinstance(request, Request)]
         # Nothing is loaded for requests that cannot be used.
         results = iter(self._ready().run(good) if good else ())
@@ -141,6 +160,15 @@ class VlmTool:
             raise BadInput(f"'{value}' is no number", remedy=f"write :{key}=number", field="method") from error
         raise BadInput(f"'{method}' is no budget", remedy="write :tokens=64 or :keep=0.1", field="method")
 
+    def _fitting(self, request: Request | LoupeError) -> Request | LoupeError:
+        """The request, or what is wrong with the profile's own methods, for which the caller is not to blame."""
+        if isinstance(request, Request) and request.compression is self._default:
+            try:
+                self._default.check(self._ready().host)
+            except BadInput as error:
+                return _of_profile(error)
+        return request
+
     def _request_or_error(self, *args: Any, **kwargs: Any) -> Request | LoupeError:
         try:
             return self._request(*args, **kwargs)
@@ -159,8 +187,6 @@ class VlmTool:
                 host = load_host(
                     self._model, host=self._host, device=self._device, dtype=self._dtype, download=self._download
                 )
-                # The profile's own methods must fit the host; a look that fails on them would blame the caller.
-                self._default.check(host)
                 self._engine = Engine(host)
             return self._engine
 
@@ -195,6 +221,10 @@ class VlmTool:
             model=self._model,
             report=report,
         )
+
+
+def _of_profile(error: BadInput) -> ProfileError:
+    return ProfileError(f"the profile's compression: {error.message}", remedy=error.remedy, field="compression")
 
 
 def _refuse_unknown(host: str) -> None:

@@ -67,15 +67,60 @@ def test_a_checkpoint_of_another_kind(broken: Path) -> None:
     assert "'bert'" in refused(broken).message
 
 
-def test_weights_that_were_cut_off(broken: Path) -> None:
+def found_without_loading(place: Path) -> ProfileError:
+    """What `loupe doctor` says of it, which is what a look says."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tools.vlm.loading._weights", lambda *_: pytest.fail("the weights were loaded"))
+        error = refused(place)
+        problem = VlmTool.check("llava", str(place))
+    assert isinstance(problem, ProfileError)
+    assert (problem.message, problem.field) == (error.message, "model")
+    assert "download the model again" in error.remedy
+    return error
+
+
+@pytest.mark.parametrize("left", [0, 4, 200, -1])
+def test_weights_that_were_cut_off(broken: Path, left: int) -> None:
     weights = broken / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
-    assert "download the model again" in refused(broken).remedy
+    weights.write_bytes(weights.read_bytes()[:left])
+    assert "model.safetensors is cut off" in found_without_loading(broken).message
 
 
 def test_weights_that_are_not_there(broken: Path) -> None:
     (broken / "model.safetensors").unlink()
-    assert "cannot be read" in refused(broken).message
+    assert "it has no weights" in found_without_loading(broken).message
+
+
+def test_a_download_that_stopped_between_two_files(broken: Path) -> None:
+    index = {"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (broken / "model.safetensors").rename(broken / "model-1.safetensors")
+    (broken / "model.safetensors.index.json").write_text(json.dumps(index))
+    error = found_without_loading(broken)
+    assert "1 of its 2 weight files are not there, e.g. model-2.safetensors" in error.message
+    (broken / "model.safetensors.index.json").write_text("{")
+    assert "model.safetensors.index.json is damaged" in found_without_loading(broken).message
+
+
+def test_older_weights_are_not_judged_by_their_head(broken: Path) -> None:
+    (broken / "model.safetensors").unlink()
+    (broken / "pytorch_model.bin").write_bytes(b"something")
+    assert VlmTool.check("llava", str(broken)) is None
+    refused(broken)
+
+
+def test_half_a_download_in_the_hub_s_own_folder(broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `hf download` leaves it when it is interrupted: links to the files that came, in a snapshot."""
+    snapshot = tmp_path / "hub" / "models--someone--llava" / "snapshots" / ("0" * 40)
+    snapshot.parent.mkdir(parents=True)
+    (tmp_path / "hub" / "models--someone--llava" / "refs").mkdir()
+    (tmp_path / "hub" / "models--someone--llava" / "refs" / "main").write_text("0" * 40)
+    (broken / "model.safetensors").unlink()
+    broken.rename(snapshot)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("tools.vlm.loading._model_type", lambda *_: "llava")
+    problem = VlmTool.check("llava", "someone/llava")
+    assert isinstance(problem, ProfileError)
+    assert "it has no weights" in problem.message
 
 
 def test_weights_of_which_some_are_missing(broken: Path) -> None:
@@ -153,9 +198,37 @@ def test_a_profile_that_cannot_work_says_so(checkpoint: Checkpoint) -> None:
     assert "no VLM host" in str(VlmTool.check("llavaa", place))
     assert "'model'" in str(VlmTool.check("llava"))
     assert "not of" in str(VlmTool.check("qwen3_vl", place))
-    assert isinstance(VlmTool.check("llava", place, compression="fastv:kep=1"), BadInput)
-    with pytest.raises(BadInput, match="layer 9"):
-        VlmTool("llava", place, compression="fastv:layer=9").look(make_frames(1), "What?")
+    for problem, field in (
+        (VlmTool.check("llava", place, compression="fastv:kep=1"), "compression"),
+        (VlmTool.check("llava", place + "-not"), "model"),
+        (VlmTool.check("qwen3_vl", place), "model"),
+        (VlmTool.check("llava"), "model"),
+        (VlmTool.check("llava", place, colour="red"), "colour"),
+        (VlmTool.check("llava", place, max_frames=0), "max_frames"),
+    ):
+        assert isinstance(problem, ProfileError)
+        assert problem.field == field
+
+
+def test_a_profile_whose_methods_do_not_fit_is_to_blame_and_not_the_caller(checkpoint: Checkpoint) -> None:
+    tool = VlmTool("llava", str(checkpoint("llava")), compression="fastv:layer=9", max_new_tokens=2)
+    call = (make_frames(1), "What?")
+    for _ in range(2):
+        with pytest.raises(ProfileError, match="layer 9") as caught:
+            tool.look(*call)
+        assert caught.value.field == "compression"
+    refused_, fine, bad = tool.look_many([(call, {}), ((*call, "none"), {}), ((*call, "fastv:layer=9"), {})])
+    assert isinstance(refused_, ProfileError)
+    assert isinstance(fine, Look)
+    assert isinstance(bad, BadInput)
+
+
+def test_nothing_is_loaded_for_a_request_that_cannot_be_read(tmp_path: Path) -> None:
+    tool = VlmTool("llava", str(tmp_path / "nothing"))
+    with pytest.raises(BadInput, match="fastvv"):
+        tool.look(make_frames(1), "What?", "fastvv")
+    with pytest.raises(ProfileError, match="no checkpoint folder"):
+        tool.look(make_frames(1), "What?", "fastv")
 
 
 # --- confidence ----------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ class Llava(Host):
             raise ProfileError(
                 f"'{self.checkpoint}' has a {kind} tower read as '{strategy}'",
                 remedy="use a LLaVA checkpoint with a CLIP tower read as 'default' or a SigLIP tower read as 'full'",
-                field="checkpoint",
+                field="model",
             )
         layers = config.vision_feature_layer
         return PatchTower(

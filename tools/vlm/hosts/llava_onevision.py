@@ -32,7 +32,7 @@ class LlavaOnevision(Host):
                 f"'{self.checkpoint}' has a {config.vision_config.model_type} tower read as "
                 f"'{config.vision_feature_select_strategy}'",
                 remedy="use a LLaVA-OneVision checkpoint with a SigLIP tower",
-                field="checkpoint",
+                field="model",
             )
         layers = config.vision_feature_layer
         return PatchTower(
