@@ -20,6 +20,9 @@ from tools.vlm.towers import PatchLayer, PatchTower, Tower
 #: Widths of the kernels by which the pruner compares.
 WIDTHS = (1 / 8, 1 / 4, 1 / 2, 1, 2)
 
+#: Vectors shorter than this have no direction.
+EPSILON = 1e-12
+
 
 @dataclass(frozen=True, kw_only=True)
 class STC(Budgeted):
@@ -128,17 +131,25 @@ def _familiarity(frames: list[Tensor], chunk: int) -> list[Tensor]:
         part = frames[start : start + chunk]
         every = torch.cat(part)
         past = past + every.mean(0)
-        steady = torch.argsort(every.var(0, correction=0), stable=True)[: max(1, every.shape[1] // 2)]
-        memory = normalize(past[steady] / (number + 1), dim=0)
+        order = torch.argsort(every.var(0, correction=0), stable=True)
+        steady = torch.zeros_like(past)
+        steady[order[: max(1, len(order) // 2)]] = 1.0
+        memory = normalize(past * steady / (number + 1), dim=0)
         for frame in part:
-            unit = normalize(frame[:, steady], dim=-1)
-            scores.append(_alike(unit, memory) + _alike(unit, unit.mean(0)))
+            # Unit vectors u = w x are never written out: their distances to a mean m need products with m alone.
+            size = frame.square() @ steady
+            weight = size.clamp(min=EPSILON**2).rsqrt()
+            own = weight @ frame * steady / len(frame)
+            unit = size * weight.square()
+            scores.append(
+                _alike(unit - 2 * weight * (frame @ memory) + memory @ memory)
+                + _alike(unit - 2 * weight * (frame @ own) + own @ own)
+            )
     return scores
 
 
-def _alike(unit: Tensor, mean: Tensor) -> Tensor:
-    """Sum of Gaussian kernels of the distance of each row to ``mean``."""
-    distance = (unit - mean).square().sum(-1)
+def _alike(distance: Tensor) -> Tensor:
+    """Sum of Gaussian kernels of squared distances."""
     return torch.stack([torch.exp(-distance / (2 * width)) for width in WIDTHS]).sum(0)
 
 
