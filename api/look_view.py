@@ -95,7 +95,7 @@ def _account(report: dict[str, Any], seen: Observation) -> Table:
         table.add_row(name, f"{_amount(whole, unit)} → {_amount(part, unit)}", _percent(part, whole), "")
     stages = list(_stages(report["seconds"]))
     # What is left went into decoding the video and, the first time, into opening the model.
-    stages.append(("video and the rest", max(0.0, seen.cost.seconds - sum(took for _, took in stages))))
+    stages.append(("video and loading", max(0.0, seen.cost.seconds - sum(took for _, took in stages))))
     spent = ", ".join(f"{stage} {_seconds(took)}" for stage, took in stages)
     table.add_row("time", _seconds(seen.cost.seconds), "", spent)
     return table

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -162,6 +163,8 @@ def test_the_heat_map_is_a_picture(eyes: Eyes, capsys: pytest.CaptureFixture[str
         (["--at", "1", "-m", ":tokens=9"], "no method with a token budget"),
         (["--at", "1", "-m", ":size=9"], "write :tokens=64 or :keep=0.1"),
         (["--at", "1", "-m", "fastv+fastv"], "twice"),
+        (["--at", "1", "-m", "tc_llava+zipvl"], "methods 'tc_llava' and 'zipvl' both replace 'attend'"),
+        (["--at", "1", "-m", "damro:source=cls"], "'damro' needs the signal 'cls', which host 'llava_onevision'"),
         (["--at", "1", "-m", "fastv:layer=40"], "layer 40"),
     ],
 )
@@ -191,6 +194,54 @@ def test_without_a_model_it_says_so(
     assert (code, out) == (2, "")
     assert "no vision-language model" in err
     assert "under 'vlm' in the profile" in err
+
+
+@pytest.fixture
+def checked(
+    tmp_path: Path,
+    checkpoint: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., tuple[str, str, str]]:
+    """What `loupe look` and `loupe doctor` say with a profile of this VLM: the error, the finding's key and text."""
+    monkeypatch.setenv("LOUPE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("tools.vlm.loading._weights", lambda *_: pytest.fail("the weights were loaded"))
+    video = write_video(tmp_path / "film.mp4", seconds=1, audio=False)
+
+    def check(**vlm: str) -> tuple[str, str, str]:
+        profile = tmp_path / "mine.yaml"
+        profile.write_text(json.dumps({"vlm": vlm}))
+        code, out, err = look(capsys, video, "--at", "0", "-q", QUESTION, "--profile", profile)
+        assert (code, out) == (2, "")
+        assert err.count("\n") == 1
+        run(["doctor", "--profile", str(profile), "--json"])
+        (finding,) = [one for one in json.loads(capsys.readouterr().out) if one["key"].startswith("vlm")]
+        assert not finding["ok"]
+        return err, finding["key"], finding["message"]
+
+    return check
+
+
+def test_a_profile_whose_model_cannot_be_used(
+    checked: Callable[..., tuple[str, str, str]], checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    place = checkpoint("llava")
+    half = Path(shutil.copytree(place, tmp_path / "half"))
+    (half / "model.safetensors").write_bytes((place / "model.safetensors").read_bytes()[:5000])
+    for vlm, key, says in (
+        ({"backend": "qwen3_vl", "model": str(place)}, "vlm.model", "is a checkpoint of a 'llava' model"),
+        ({"backend": "llava", "model": str(half)}, "vlm.model", "model.safetensors is cut off"),
+        ({"backend": "llava", "model": str(tmp_path / "not")}, "vlm.model", "no checkpoint folder"),
+        ({"backend": "llava", "model": "someone/never-fetched"}, "vlm.model", "not on this machine"),
+        ({"backend": "llavaa", "model": str(place)}, "vlm.backend", "no VLM host 'llavaa'"),
+        ({"backend": "llava"}, "vlm.model", "has no 'model'"),
+        ({"backend": "llava", "model": str(place), "colour": "red"}, "vlm.colour", "no option 'colour'"),
+        ({"backend": "llava", "model": str(place), "compression": "fastvv"}, "vlm.compression", "called 'fastvv'"),
+    ):
+        error, found, message = checked(**vlm)
+        assert found == key
+        assert says in error
+        assert says in message
 
 
 # --- over HTTP -----------------------------------------------------------------------------------------------------
