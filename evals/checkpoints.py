@@ -167,12 +167,16 @@ def llava_onevision(
     return _finished(LlavaOnevisionForConditionalGeneration(config), words), processor
 
 
-def llava_onevision_05b() -> tuple[Any, Any]:
-    """Random weights in the sizes of LLaVA-OneVision 0.5B: SigLIP so400m and Qwen2 0.5B, 196 visual tokens a frame."""
+def llava_onevision_05b(*, tower_layers: int = 26) -> tuple[Any, Any]:
+    """Random weights in the sizes of LLaVA-OneVision 0.5B: SigLIP so400m and Qwen2 0.5B, 196 visual tokens a frame.
+
+    Args:
+        tower_layers: fewer for who measures the decoder only.
+    """
     vision = {
         "hidden_size": 1152,
         "intermediate_size": 4304,
-        "num_hidden_layers": 26,
+        "num_hidden_layers": tower_layers,
         "num_attention_heads": 16,
         "vision_use_head": False,
         "initializer_range": 0.02,

@@ -1,0 +1,132 @@
+"""What scenes are made of, what it is called, and which combinations each split keeps for itself."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import Literal, get_args
+
+from evals.synth.script import Color
+from evals.synth.shapes import PALETTE
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+RGB = tuple[int, int, int]
+Pair = tuple[str, str]
+
+_KEPT: tuple[Color, ...] = ("red", "green", "blue", "yellow", "orange", "purple", "cyan", "pink", "white")
+#: What each colour looks like before the tone of a single thing.
+COLOURS: dict[str, RGB] = {**{name: PALETTE[name] for name in _KEPT}, "black": (12, 12, 14)}
+SHAPES = ("circle", "square", "triangle", "diamond", "star", "cross", "ring", "heart", "moon", "arrow")
+#: Heights in fractions of a near frame.
+SIZES = {"small": 0.15, "medium": 0.23, "large": 0.35}
+DIGITS = "0123456789"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#: Parts of the frame in raster order, three to a row.
+PLACES = (
+    *("top left", "top", "top right"),
+    *("left", "middle", "right"),
+    *("bottom left", "bottom", "bottom right"),
+)
+UNSEEN = "not visible"
+
+#: Names of the classes of dense labels; 0 is nothing of the kind.
+CLASSES: dict[str, tuple[str, ...]] = {
+    "colour": ("none", *COLOURS),
+    "shape": ("none", *SHAPES, "text"),
+    "glyph": ("none", *DIGITS, *LETTERS),
+}
+CLASS_OF: dict[str, dict[str, int]] = {
+    kind: {name: index for index, name in enumerate(names)} for kind, names in CLASSES.items()
+}
+
+_WORDS = (
+    "APPLE BABY BAG BALL BANK BAR BED BELL BIRD BLUE BOAT BOOK BOX BREAD BUS CAFE CAKE CAR CARD CAT CITY CLUB COAT COLD "
+    "CUP DAY DESK DOG DOOR DUCK EAST EGG EXIT FARM FISH FLAG FOOD FOX FREE GAME GATE GIFT GO GOLD GUM HALL HAT HELP "
+    "HILL HOME HOT HOUSE ICE INN JAM JAZZ JOB KEY KING KITE LAKE LAMP LAST LEAF LEFT LION LOCK MAIL MAP MARK MENU MILK "
+    "MOON MUD NEST NEW NIGHT NORTH NOTE OAK OIL OPEN PARK PATH PIANO PIZZA POND PORT PUB QUEEN QUIZ RAIN RED RICE RING "
+    "ROAD ROOM ROPE SAIL SALE SALT SAND SEA SHIP SHOP SKY SNOW SOUP SOUTH STAR STOP SUGAR SUN TAXI TEA TENT TIGER TOWN "
+    "TRAIN TREE UP VAN VIDEO WALL WATER WAVE WEST WIND WOLF WOOD YARD YES ZEBRA ZERO ZOO"
+).split()
+_CONSONANTS, _VOWELS = "BCDFGHJKLMNPQRSTVWXYZ", "AEIOU"
+
+
+def pair_split(colour: str, shape: str) -> Split:
+    """The split that a pair belongs to: each colour and each shape has one pair of its own in validation and test."""
+    turn = (list(COLOURS).index(colour) * 3 + SHAPES.index(shape)) % 10
+    return "test" if turn == 4 else "validation" if turn == 8 else "train"
+
+
+def text_split(text: str) -> Split:
+    """The split that a number or a word belongs to: a tenth each in validation and test."""
+    turn = sum((2 * place + 3) * ord(letter) for place, letter in enumerate(text)) % 10
+    return "test" if turn == 4 else "validation" if turn == 8 else "train"
+
+
+@dataclass(frozen=True)
+class Universe:
+    """What may appear, and be spoken of, in the scenes of one split: what every split shares, and its own.
+
+    Attributes:
+        shared: pairs of every split.
+        own: pairs of this split alone; none in train, which has the shared ones to itself to learn from.
+    """
+
+    split: Split
+    shared: tuple[Pair, ...]
+    own: tuple[Pair, ...]
+
+    def pair(self, chance: random.Random, colours: Sequence[str] | None = None) -> Pair:
+        """A pair, from ``colours`` if given; in validation and test three in ten are the split's own."""
+        pool = self.own if self.own and chance.random() < 0.3 else self.shared
+        while True:
+            pair = pool[int(chance.random() * len(pool))]
+            if colours is None or pair[0] in colours:
+                return pair
+
+    def allows(self, colour: str, shape: str) -> bool:
+        """Whether the pair may appear or be spoken of."""
+        return pair_split(colour, shape) in ("train", self.split)
+
+    def number(self, chance: random.Random) -> str:
+        """Mostly two digits; in validation and test half are the split's own."""
+        roll = chance.random()
+        low, high = (10, 99) if roll < 0.75 else (100, 999) if roll < 0.93 else (0, 9)
+        wanted = self._wanted(chance)
+        while True:
+            text = str(chance.randint(low, high))
+            if len(text) == 1 or text_split(text) == wanted:
+                return text
+
+    def word(self, chance: random.Random) -> str:
+        """A short word, real or made up so that it has to be read; in validation and test half are the split's own."""
+        wanted = self._wanted(chance)
+        while True:
+            text = chance.choice(_WORDS) if chance.random() < 0.4 else _made_up(chance)
+            if text_split(text) == wanted:
+                return text
+
+    def _wanted(self, chance: random.Random) -> Split:
+        return self.split if chance.random() < 0.5 else "train"
+
+
+@lru_cache(maxsize=3)
+def universe(split: Split) -> Universe:
+    """The universe of a split."""
+    pairs = list(product(COLOURS, SHAPES))
+    shared = tuple(pair for pair in pairs if pair_split(*pair) == "train")
+    own = tuple(pair for pair in pairs if pair_split(*pair) == split) if split != "train" else ()
+    return Universe(split, shared, own)
+
+
+def place_of(x: float, y: float) -> str:
+    """The part of the frame in which a point ``(x, y)``, in fractions of it, lies."""
+    return PLACES[min(int(y * 3), 2) * 3 + min(int(x * 3), 2)]
+
+
+def _made_up(chance: random.Random) -> str:
+    """Three to five letters that can be spoken."""
+    pattern = chance.choice(("CVC", "CVC", "CVCV", "VCVC", "CVCC", "CVCVC"))
+    return "".join(chance.choice(_CONSONANTS if kind == "C" else _VOWELS) for kind in pattern)
