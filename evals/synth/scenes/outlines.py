@@ -1,7 +1,7 @@
 """Shapes and characters as outlines: polygons that can be drawn at any size, so that zooming in stays sharp."""
 
 import math
-from functools import lru_cache
+from functools import cache
 from typing import Literal, get_args
 
 import cv2
@@ -23,7 +23,7 @@ _WEIGHTS: dict[Font, tuple[str, int]] = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def shape_outline(shape: str) -> Outline:
     """Rings of corners ``[P, 2]`` in -0.5..0.5, y downwards; what lies within an odd number of rings is inside."""
     rings = _SHAPES[shape]()
@@ -33,7 +33,7 @@ def shape_outline(shape: str) -> Outline:
     return tuple(((ring - (low + high) / 2) / (high - low)[1]).astype(np.float32) for ring in rings)
 
 
-@lru_cache(maxsize=None)
+@cache
 def glyph_outline(character: str, font: Font) -> tuple[Outline, float]:
     """Rings of a character whose base line is y = 0 and whose capitals are 1 high, and how far the next one stands."""
     canvas, advance, cap, origin = _pixel_glyph(character) if font == "pixel" else _smooth_glyph(character, font)

@@ -43,13 +43,18 @@ CLASS_OF: dict[str, dict[str, int]] = {
 }
 
 _WORDS = (
-    "APPLE BABY BAG BALL BANK BAR BED BELL BIRD BLUE BOAT BOOK BOX BREAD BUS CAFE CAKE CAR CARD CAT CITY CLUB COAT COLD "
-    "CUP DAY DESK DOG DOOR DUCK EAST EGG EXIT FARM FISH FLAG FOOD FOX FREE GAME GATE GIFT GO GOLD GUM HALL HAT HELP "
-    "HILL HOME HOT HOUSE ICE INN JAM JAZZ JOB KEY KING KITE LAKE LAMP LAST LEAF LEFT LION LOCK MAIL MAP MARK MENU MILK "
-    "MOON MUD NEST NEW NIGHT NORTH NOTE OAK OIL OPEN PARK PATH PIANO PIZZA POND PORT PUB QUEEN QUIZ RAIN RED RICE RING "
-    "ROAD ROOM ROPE SAIL SALE SALT SAND SEA SHIP SHOP SKY SNOW SOUP SOUTH STAR STOP SUGAR SUN TAXI TEA TENT TIGER TOWN "
-    "TRAIN TREE UP VAN VIDEO WALL WATER WAVE WEST WIND WOLF WOOD YARD YES ZEBRA ZERO ZOO"
-).split()
+    *("APPLE", "BABY", "BAG", "BALL", "BANK", "BAR", "BED", "BELL", "BIRD", "BLUE", "BOAT", "BOOK", "BOX"),
+    *("BREAD", "BUS", "CAFE", "CAKE", "CAR", "CARD", "CAT", "CITY", "CLUB", "COAT", "COLD", "CUP", "DAY", "DESK"),
+    *("DOG", "DOOR", "DUCK", "EAST", "EGG", "EXIT", "FARM", "FISH", "FLAG", "FOOD", "FOX", "FREE", "GAME"),
+    *("GATE", "GIFT", "GO", "GOLD", "GUM", "HALL", "HAT", "HELP", "HILL", "HOME", "HOT", "HOUSE", "ICE", "INN"),
+    *("JAM", "JAZZ", "JOB", "KEY", "KING", "KITE", "LAKE", "LAMP", "LAST", "LEAF", "LEFT", "LION", "LOCK"),
+    *("MAIL", "MAP", "MARK", "MENU", "MILK", "MOON", "MUD", "NEST", "NEW", "NIGHT", "NORTH", "NOTE", "OAK"),
+    *("OIL", "OPEN", "PARK", "PATH", "PIANO", "PIZZA", "POND", "PORT", "PUB", "QUEEN", "QUIZ", "RAIN", "RED"),
+    *("RICE", "RING", "ROAD", "ROOM", "ROPE", "SAIL", "SALE", "SALT", "SAND", "SEA", "SHIP", "SHOP", "SKY"),
+    *("SNOW", "SOUP", "SOUTH", "STAR", "STOP", "SUGAR", "SUN", "TAXI", "TEA", "TENT", "TIGER", "TOWN", "TRAIN"),
+    *("TREE", "UP", "VAN", "VIDEO", "WALL", "WATER", "WAVE", "WEST", "WIND", "WOLF", "WOOD", "YARD", "YES"),
+    *("ZEBRA", "ZERO", "ZOO"),
+)
 _CONSONANTS, _VOWELS = "BCDFGHJKLMNPQRSTVWXYZ", "AEIOU"
 
 
@@ -61,7 +66,7 @@ def pair_split(colour: str, shape: str) -> Split:
 
 def text_split(text: str) -> Split:
     """The split that a number or a word belongs to: a tenth each in validation and test."""
-    turn = sum((2 * place + 3) * ord(letter) for place, letter in enumerate(text)) % 10
+    turn = sum(weight * ord(letter) for weight, letter in zip((3, 7, 1, 9, 3), text, strict=False)) % 10
     return "test" if turn == 4 else "validation" if turn == 8 else "train"
 
 

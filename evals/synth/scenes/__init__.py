@@ -1,0 +1,7 @@
+"""Procedurally drawn pictures, clips and long videos with questions whose answers are known exactly."""
+
+from evals.synth.scenes.sample import CLIP_FRAMES, PATCH, SIDE, Sample, Scale, Turn
+from evals.synth.scenes.scenes import Scenes
+from evals.synth.scenes.vocabulary import CLASSES, SPLITS, Split
+
+__all__ = ["CLASSES", "CLIP_FRAMES", "PATCH", "SIDE", "SPLITS", "Sample", "Scale", "Scenes", "Split", "Turn"]

@@ -1,0 +1,53 @@
+"""One sample: frames, what is asked about them, and what lies in every patch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+#: Pixels along a picture and along a patch of it.
+SIDE = 112
+PATCH = 14
+#: Frames of a clip.
+CLIP_FRAMES = 8
+
+Scale = Literal["near", "far"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question about a sample.
+
+    Attributes:
+        answer: short and canonical; a letter where there are options.
+        family: what is asked about, e.g. "colour" or "order".
+        options: of a multiple-choice question, which names them itself.
+    """
+
+    question: str
+    answer: str
+    family: str
+    options: tuple[str, ...] = ()
+    scale: Scale = "near"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture or a clip.
+
+    Attributes:
+        frames: RGB ``[T, SIDE, SIDE, 3]``; one for a picture, `CLIP_FRAMES` for a clip.
+        times: seconds ``[T]``.
+        caption: one sentence that lists what the first frame shows in raster order, then what happens.
+        colour, shape, glyph: classes ``[T, 8, 8]`` of what covers most of each patch besides the background, which is
+            0 and has a patch only where nothing covers a tenth of it.
+    """
+
+    frames: npt.NDArray[np.uint8]
+    times: npt.NDArray[np.float64]
+    caption: str
+    turns: tuple[Turn, ...]
+    colour: npt.NDArray[np.int64]
+    shape: npt.NDArray[np.int64]
+    glyph: npt.NDArray[np.int64]

@@ -1,0 +1,81 @@
+"""Unlimited pictures and clips with questions, captions and dense labels, each made from its split, seed and index."""
+
+import random
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from evals.synth.scenes.asking import Told, word
+from evals.synth.scenes.augment import Wear
+from evals.synth.scenes.backdrop import Pixels
+from evals.synth.scenes.captions import caption
+from evals.synth.scenes.render import Labels, Painter
+from evals.synth.scenes.sample import PATCH, SIDE, Sample, Scale, Turn
+from evals.synth.scenes.still_questions import FAR_MAKERS, NEAR_MAKERS, Maker, StillQuestions
+from evals.synth.scenes.stills import far_world, random_still
+from evals.synth.scenes.vocabulary import Split, place_of, universe
+from evals.synth.scenes.world import World
+
+#: How often a question is sought for each that is wanted.
+_SEARCHES = 8
+
+
+class Scenes:
+    """Samples of one split, without end; the same split, seed and index always give the same sample.
+
+    Splits share no seed, and validation and test have pairs of colour and shape, numbers and words of their own that
+    are neither shown nor spoken of in the others. Only training pictures are worn by noise and compression.
+    """
+
+    def __init__(self, split: Split, seed: int = 0) -> None:
+        self._split, self._seed = split, seed
+        self._universe = universe(split)
+
+    def picture(self, index: int, *, turns: int = 8, scale: Scale = "near") -> Sample:
+        """One picture with up to ``turns`` questions (fewer where little is shown)."""
+        chance = self._chance("picture", index, scale)
+        still = random_still(self._universe, chance)
+        if scale == "near":
+            world, text = World((still.shot(),)), caption(still)
+        else:
+            world, region = far_world(still, chance)
+            text = caption(still, place_of((region[0] + region[2]) / 2, (region[1] + region[3]) / 2))
+        makers = NEAR_MAKERS if scale == "near" else FAR_MAKERS
+        source = StillQuestions(still, self._universe, placed=scale == "near")
+        asked = _turns(source, makers, chance, turns, scale)
+        times = np.zeros(1)
+        return _sample(world, times, text, asked, Wear(chance) if self._split == "train" else None)
+
+    def _chance(self, kind: str, index: int, scale: Scale) -> random.Random:
+        return random.Random(f"{self._split} {self._seed} {kind} {scale} {index}")
+
+
+def _turns(
+    source: StillQuestions, makers: Mapping[str, tuple[Maker, float]], chance: random.Random, count: int, scale: Scale
+) -> tuple[Turn, ...]:
+    """Up to ``count`` turns of families drawn by weight; none is answered by an earlier one."""
+    functions, weights = zip(*makers.values(), strict=True)
+    told, turns = Told(), []
+    for function in chance.choices(functions, weights, k=count * _SEARCHES):
+        ask = function(source, chance)
+        if ask is None or told.gives_away(ask):
+            continue
+        told.add(ask)
+        turns.append(word(ask, chance, scale))
+        if len(turns) == count:
+            break
+    return tuple(turns)
+
+
+def _sample(
+    world: World, times: npt.NDArray[np.float64], text: str, turns: tuple[Turn, ...], wear: Wear | None
+) -> Sample:
+    side = round(SIDE * wear.detour) if wear else SIDE
+    painter = Painter(world, side, side)
+    drawn = [painter.picture(float(time)) for time in times]
+    frames: list[Pixels] = [wear.apply(picture, SIDE) for picture in drawn] if wear else drawn
+    labeller = painter if side == SIDE else Painter(world, SIDE, SIDE)
+    labels: list[Labels] = [labeller.labels(float(time), PATCH) for time in times]
+    colour, shape, glyph = (np.stack(kind) for kind in zip(*labels, strict=True))
+    return Sample(np.stack(frames), times, text, turns, colour, shape, glyph)

@@ -1,0 +1,270 @@
+"""What can be asked about a still scene."""
+
+import random
+from collections.abc import Callable, Sequence
+
+from evals.synth.scenes.asking import YES_NO, Ask, Tells, plural, with_article
+from evals.synth.scenes.stills import Entity, Still
+from evals.synth.scenes.vocabulary import COLOURS, PLACES, SHAPES, SIZES, UNSEEN, Universe
+
+Maker = Callable[["StillQuestions", random.Random], Ask | None]
+
+#: Differences of two middles from which on they stand clearly side by side, or one above the other.
+_APART = 0.14
+#: How often a question about an attribute is about something that is not there.
+_ABSENT = 0.14
+_MOST = 5
+
+
+class StillQuestions:
+    """Questions about one scene, each answerable from its picture alone and in one way only.
+
+    Args:
+        placed: whether the parts of the frame may be spoken of, and sizes; not so from far.
+    """
+
+    def __init__(self, still: Still, universe: Universe, *, placed: bool = True) -> None:
+        self._still, self._universe, self._placed = still, universe, placed
+        self._shapes = still.shapes
+
+    def colour(self, chance: random.Random) -> Ask | None:
+        """The colour of something referred to by shape, size or place."""
+        return self._attribute(chance, "colour", tuple(COLOURS))
+
+    def shape(self, chance: random.Random) -> Ask | None:
+        """The shape of something referred to by colour or place."""
+        return self._attribute(chance, "shape", SHAPES)
+
+    def size(self, chance: random.Random) -> Ask | None:
+        """The size of something; each size is as likely as its scarcity allows."""
+        wanted = chance.choice(tuple(SIZES))
+        entities = [entity for entity in self._shapes if entity.size == wanted]
+        return self._attribute(chance, "size", tuple(SIZES), entities)
+
+    def position(self, chance: random.Random) -> Ask | None:
+        """The part of the frame in which something is."""
+        return self._attribute(chance, "position", PLACES)
+
+    def presence(self, chance: random.Random) -> Ask | None:
+        """Whether something is there: a pair, a shape, a colour, a number or a word."""
+        yes, roll = chance.random() < 0.5, chance.random()
+        tells: Tells = ()
+        if roll < 0.15:
+            return self._presence_of_text(chance, yes=yes)
+        if roll < 0.35:
+            return self._presence_of_one(chance, yes=yes)
+        if yes:
+            if not self._shapes:
+                return None
+            entity = chance.choice(self._shapes)
+            pair, tells = (entity.colour, entity.shape), ((entity, frozenset({"colour", "shape"})),)
+        else:
+            there = {(entity.colour, entity.shape) for entity in self._shapes}
+            pair = self._near_miss(chance)
+            if pair in there:
+                return None
+        return _presence(f"{pair[0]} {pair[1]}", yes, tells)
+
+    def count(self, chance: random.Random) -> Ask | None:
+        """How many things of a kind there are, from none to five, each number as likely as the scene allows."""
+        groups: dict[int, list[str]] = {}
+        for noun, number in self._groups(chance):
+            groups.setdefault(number, []).append(noun)
+        number = chance.choice((0, 1, 2, 2, 3, 3, 4, 4, 4, 5, 5, 5))
+        if number not in groups:
+            return None
+        noun = chance.choice(groups[number])
+        wrong = [str(other) for other in range(_MOST + 1) if other != number]
+        return Ask("count", "count", {"refs": plural(noun)}, str(number), wrong, noun)
+
+    def number(self, chance: random.Random) -> Ask | None:
+        """What number is written."""
+        return self._reading(chance, "number")
+
+    def word(self, chance: random.Random) -> Ask | None:
+        """What word is written."""
+        return self._reading(chance, "word")
+
+    def relation(self, chance: random.Random) -> Ask | None:
+        """How two things stand to each other."""
+        if len(self._shapes) < 2:
+            return None
+        one, other = chance.sample(self._shapes, 2)
+        names = self._name(chance, one), self._name(chance, other)
+        if names[0] is None or names[1] is None:
+            return None
+        right, below = one.x - other.x, one.y - other.y
+        across = abs(right) > abs(below) if chance.random() < 0.7 else chance.random() < 0.5
+        gap = right if across else below
+        if abs(gap) < _APART:
+            return None
+        slots = {"ref": names[0], "other": names[1]}
+        tells = tuple((entity, frozenset({"colour", "shape"})) for entity in (one, other))
+        about = frozenset((id(one), id(other)))
+        words = ("left", "right") if across else ("above", "below")
+        truth = words[gap > 0]
+        if chance.random() < 0.5:
+            wording = "relation side" if across else "relation height"
+            return Ask("relation", wording, slots, truth, (), about, tells)
+        yes = chance.random() < 0.5
+        said = truth if yes else words[gap < 0]
+        slots["relation"] = f"{said} of" if across else said
+        return Ask("relation", "relation yes", slots, YES_NO[not yes], (), about, tells)
+
+    def _attribute(
+        self, chance: random.Random, kind: str, values: Sequence[str], entities: list[Entity] | None = None
+    ) -> Ask | None:
+        absent = chance.random() < _ABSENT
+        if absent:
+            ref = self._absent(chance, kind)
+            if ref is None:
+                return None
+            wrong = chance.sample(values, min(len(values), 4))
+            return Ask("unseen", kind, {"ref": ref}, UNSEEN, wrong, ref)
+        pool = self._shapes if entities is None else entities
+        if not pool:
+            return None
+        entity = chance.choice(pool)
+        found = self._refer(chance, entity, kind)
+        if found is None:
+            return None
+        ref, through = found
+        answer = {"colour": entity.colour, "shape": entity.shape, "size": entity.size, "position": entity.place}[kind]
+        wrong = [value for value in values if value != answer]
+        tells = ((entity, frozenset({*through, kind})),)
+        return Ask(kind, kind, {"ref": ref}, answer, wrong, id(entity), tells)
+
+    def _refer(self, chance: random.Random, entity: Entity, asked: str) -> tuple[str, frozenset[str]] | None:
+        """Words that only ``entity`` fits and that do not name the attribute that is asked, and what they use."""
+        shapes = self._shapes
+        found: list[tuple[str, frozenset[str]]] = []
+        if asked != "shape" and sum(other.shape == entity.shape for other in shapes) == 1:
+            found.append((entity.shape, frozenset({"shape"})))
+        if asked != "colour" and sum(other.colour == entity.colour for other in shapes) == 1:
+            found.append((f"{entity.colour} object", frozenset({"colour"})))
+        if asked not in ("colour", "shape") and _alike(shapes, entity) == 1:
+            found.append((f"{entity.colour} {entity.shape}", frozenset({"colour", "shape"})))
+        if asked in ("colour", "shape") and self._placed and self._alone(entity):
+            found.append((_at_place(entity.place), frozenset({"position"})))
+        return chance.choice(found) if found else None
+
+    def _absent(self, chance: random.Random, asked: str) -> str | None:
+        """Words for something that is not there, of the forms that `_refer` uses."""
+        forms = {"colour": ["shape"], "shape": ["colour"]}.get(asked, ["shape", "colour", "pair"])
+        if asked in ("colour", "shape") and self._placed:
+            forms.append("place")
+        form = chance.choice(forms)
+        if form == "shape":
+            there = {entity.shape for entity in self._shapes}
+            return chance.choice([shape for shape in SHAPES if shape not in there])
+        if form == "colour":
+            there = {entity.colour for entity in self._shapes}
+            return f"{chance.choice([colour for colour in COLOURS if colour not in there])} object"
+        if form == "pair":
+            colour, shape = self._near_miss(chance)
+            there_pairs = {(entity.colour, entity.shape) for entity in self._shapes}
+            return None if (colour, shape) in there_pairs else f"{colour} {shape}"
+        empty = [place for place in PLACES if self._empty(place)]
+        return _at_place(chance.choice(empty)) if empty else None
+
+    def _near_miss(self, chance: random.Random) -> tuple[str, str]:
+        """A pair that may well share its colour or its shape with something that is there."""
+        for _ in range(4):
+            pair = self._universe.pair(chance)
+            if self._shapes and chance.random() < 0.7:
+                entity = chance.choice(self._shapes)
+                pair = (entity.colour, pair[1]) if chance.random() < 0.5 else (pair[0], entity.shape)
+            if self._universe.allows(*pair):
+                return pair
+        return self._universe.pair(chance)
+
+    def _presence_of_text(self, chance: random.Random, *, yes: bool) -> Ask | None:
+        kind = chance.choice(("number", "word"))
+        writing = self._still.writing(kind)
+        if yes:
+            return _presence(f"{kind} {writing.text}", True, ()) if writing else None
+        text = self._universe.number(chance) if kind == "number" else self._universe.word(chance)
+        return None if writing and writing.text == text else _presence(f"{kind} {text}", False, ())
+
+    def _presence_of_one(self, chance: random.Random, *, yes: bool) -> Ask | None:
+        by_shape = chance.random() < 0.5
+        there = {entity.shape if by_shape else entity.colour for entity in self._shapes}
+        pool = [value for value in (SHAPES if by_shape else COLOURS) if (value in there) == yes]
+        if not pool:
+            return None
+        value = chance.choice(pool)
+        return _presence(value if by_shape else f"{value} object", yes, ())
+
+    def _groups(self, chance: random.Random) -> list[tuple[str, int]]:
+        """Kinds of things and how many there are of each."""
+        shapes = self._shapes
+        nouns = {"object": len(shapes)}
+        for entity in shapes:
+            nouns[entity.shape] = sum(other.shape == entity.shape for other in shapes)
+            nouns[f"{entity.colour} object"] = sum(other.colour == entity.colour for other in shapes)
+            nouns[f"{entity.colour} {entity.shape}"] = _alike(shapes, entity)
+        for noun in (
+            chance.choice(SHAPES),
+            f"{chance.choice(tuple(COLOURS))} object",
+            " ".join(self._near_miss(chance)),
+        ):
+            nouns.setdefault(noun, 0)
+        return list(nouns.items())
+
+    def _reading(self, chance: random.Random, kind: str) -> Ask | None:
+        writing = self._still.writing(kind)
+        other = self._universe.number if kind == "number" else self._universe.word
+        if writing is None:
+            if chance.random() >= _ABSENT:
+                return None
+            return Ask("unseen", kind, {}, UNSEEN, [other(chance) for _ in range(3)], kind)
+        wrong = {text for text in (other(chance) for _ in range(4)) if text != writing.text}
+        return Ask(kind, kind, {}, writing.text, sorted(wrong), kind)
+
+    def _name(self, chance: random.Random, entity: Entity) -> str | None:
+        found = self._refer(chance, entity, "relation")
+        return found[0] if found else None
+
+    def _alone(self, entity: Entity) -> bool:
+        return sum(other.place == entity.place for other in self._shapes) == 1
+
+    def _empty(self, place: str) -> bool:
+        """Whether nothing reaches into a part of the frame."""
+        row, column = divmod(PLACES.index(place), 3)
+        for entity in self._shapes:
+            reach = entity.thing.height * 0.6
+            if abs(entity.x - (column + 0.5) / 3) < reach + 0.13 and abs(entity.y - (row + 0.5) / 3) < reach + 0.13:
+                return False
+        return True
+
+
+#: What is asked about near stills, and how often it is tried; makers that seldom find something are tried more often.
+NEAR_MAKERS: dict[str, tuple[Maker, float]] = {
+    "colour": (StillQuestions.colour, 1.2),
+    "shape": (StillQuestions.shape, 1.2),
+    "size": (StillQuestions.size, 1.2),
+    "position": (StillQuestions.position, 1.2),
+    "presence": (StillQuestions.presence, 1.4),
+    "count": (StillQuestions.count, 2.4),
+    "number": (StillQuestions.number, 1.6),
+    "word": (StillQuestions.word, 1.6),
+    "relation": (StillQuestions.relation, 1.6),
+}
+#: From far, parts of the frame and sizes mean something else than they do after zooming in.
+FAR_MAKERS = {name: made for name, made in NEAR_MAKERS.items() if name not in ("size", "position")}
+
+
+def _presence(noun: str, yes: bool, tells: Tells) -> Ask:
+    # A number or a word is named without an article.
+    named = f"the {noun}" if noun.split()[0] in ("number", "word") else with_article(noun)
+    return Ask("presence", "presence", {"a_ref": named}, YES_NO[not yes], (), noun, tells)
+
+
+def _alike(shapes: list[Entity], entity: Entity) -> int:
+    return sum(other.colour == entity.colour and other.shape == entity.shape for other in shapes)
+
+
+def _at_place(place: str) -> str:
+    if place == "middle":
+        return "object in the middle"
+    return f"object {'on' if place in ('left', 'right') else 'at'} the {place}"

@@ -1,0 +1,196 @@
+"""Still scenes: some shapes, perhaps a number and a word, on a backdrop; seen from near or from far."""
+
+import math
+import random
+from dataclasses import dataclass, replace
+
+from evals.synth.scenes.backdrop import random_backdrop, showing
+from evals.synth.scenes.layout import Layout, height_of
+from evals.synth.scenes.outlines import FONTS, Font
+from evals.synth.scenes.render import Box, reach
+from evals.synth.scenes.vocabulary import COLOURS, RGB, Pair, Universe, place_of
+from evals.synth.scenes.world import Backdrop, Shot, Thing, World, Writing
+
+_EVER = (float("-inf"), float("inf"))
+_TILT = math.radians(8)
+#: The pixel font tells M from W badly; it writes numbers only.
+_WORD_FONTS: tuple[Font, ...] = FONTS[:-1]
+_INKS = ("white", "black", "white", "black", "yellow", "red", "blue", "cyan")
+_INK_CONTRAST = 85
+_PLATES: tuple[RGB, ...] = ((52, 60, 74), (70, 58, 52), (200, 194, 180), (186, 194, 196))
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A thing in a near scene and what can be said of it."""
+
+    thing: Thing
+    size: str
+
+    @property
+    def colour(self) -> str:
+        """Its first colour."""
+        return self.thing.colour
+
+    @property
+    def shape(self) -> str:
+        """Its shape, "" for a writing."""
+        return self.thing.shape
+
+    @property
+    def x(self) -> float:
+        """Where its middle is first."""
+        return self.thing.keys[0][1]
+
+    @property
+    def y(self) -> float:
+        """Where its middle is first."""
+        return self.thing.keys[0][2]
+
+    @property
+    def place(self) -> str:
+        """The part of the frame in which it is first."""
+        return place_of(self.x, self.y)
+
+
+@dataclass(frozen=True)
+class Still:
+    """A near scene."""
+
+    backdrop: Backdrop
+    entities: tuple[Entity, ...]
+
+    @property
+    def shapes(self) -> list[Entity]:
+        """Those that are no writing."""
+        return [entity for entity in self.entities if entity.shape]
+
+    def writing(self, kind: str) -> Writing | None:
+        """The number or the word, if there is one."""
+        for entity in self.entities:
+            if isinstance(entity.thing, Writing) and entity.thing.kind == kind:
+                return entity.thing
+        return None
+
+    def shot(self, start: float = 0.0) -> Shot:
+        """The scene as a shot."""
+        return Shot(self.backdrop, tuple(entity.thing for entity in self.entities), start)
+
+
+def random_still(universe: Universe, chance: random.Random) -> Still:
+    """A near scene; in three of ten, several things are alike, so that counting is not always counting to one."""
+    backdrop = random_backdrop(chance)
+    colours = showing(backdrop)
+    layout, entities = Layout(), []
+    roll = chance.random()
+    if roll < 0.62:
+        entities += _writings(universe, chance, backdrop, layout, number=roll < 0.42, word=roll > 0.32)
+    room = 4 if entities else 5
+    if chance.random() < 0.36:
+        wanted = _alike(universe, chance, colours, room)
+    else:
+        wanted = [universe.pair(chance, colours) for _ in range(chance.randint(1, room))]
+    for pair in wanted:
+        size = _size(chance, len(wanted) + len(entities))
+        entity = _shape(chance, pair, size, layout)
+        if entity is not None:
+            entities.append(entity)
+    return Still(backdrop, tuple(entities))
+
+
+def far_world(still: Still, chance: random.Random) -> tuple[World, Box]:
+    """A near scene as a small part of a wide frame, and the region that shows it from near again."""
+    scale = chance.uniform(3.0, 4.0)
+    left, top = (chance.uniform(0, scale - 1) for _ in range(2))
+    things = tuple(moved_back(entity.thing, scale, left, top) for entity in still.entities)
+    backdrop = replace(still.backdrop, pitch=still.backdrop.pitch / 2)
+    region = (left / scale, top / scale, (left + 1) / scale, (top + 1) / scale)
+    return World((Shot(backdrop, things),)), region
+
+
+def moved_back(thing: Thing, scale: float, left: float, top: float) -> Thing:
+    """A thing ``scale`` times smaller, its frame's corner at ``(left, top)`` in heights of that small frame."""
+    keys = tuple((time, (x + left) / scale, (y + top) / scale) for time, x, y in thing.keys)
+    return replace(thing, height=thing.height / scale, keys=keys)
+
+
+def random_tone(chance: random.Random) -> RGB:
+    """A slight deviation from a named colour."""
+    red, green, blue = (int(chance.uniform(-14, 14)) for _ in range(3))
+    return red, green, blue
+
+
+def make_shape(chance: random.Random, pair: Pair, height: float, x: float = 0, y: float = 0) -> Thing:
+    """A shape at rest."""
+    colour, shape = pair
+    angle = chance.uniform(-_TILT, _TILT)
+    return Thing(shape, height, ((0.0, x, y),), ((0.0, colour),), random_tone(chance), angle)
+
+
+def make_writing(chance: random.Random, backdrop: Backdrop, text: str, height: float) -> Writing:
+    """A number or a word in ink that can be read on the backdrop, or on a plate."""
+    plate = chance.choice(_PLATES) if chance.random() < 0.35 else None
+    grounds = (plate,) if plate else backdrop.colours
+    inks = [ink for ink in _INKS if all(_legible(COLOURS[ink], ground) for ground in grounds)]
+    if not inks:
+        plate, inks = _PLATES[0], ["white"]
+    font = chance.choice(FONTS if text[0].isdigit() else _WORD_FONTS)
+    angle = chance.uniform(-_TILT, _TILT) / 2 if plate is None else 0.0
+    paint = ((0.0, chance.choice(inks)),)
+    return Writing("", height, ((0.0, 0.0, 0.0),), paint, (0, 0, 0), angle, _EVER, ((0.0, text),), font, plate)
+
+
+def _legible(ink: RGB, ground: RGB) -> bool:
+    """Whether ink is much lighter or darker: video keeps lightness sharp and blurs colours."""
+    lightness = [0.3 * red + 0.59 * green + 0.11 * blue for red, green, blue in (ink, ground)]
+    return abs(lightness[0] - lightness[1]) > _INK_CONTRAST
+
+
+def _shape(chance: random.Random, pair: Pair, size: str, layout: Layout) -> Entity | None:
+    thing = make_shape(chance, pair, height_of(chance, size))
+    middle = layout.place(chance, reach(thing))
+    return Entity(replace(thing, keys=((0.0, *middle),)), size) if middle else None
+
+
+def _writings(
+    universe: Universe, chance: random.Random, backdrop: Backdrop, layout: Layout, *, number: bool, word: bool
+) -> list[Entity]:
+    texts = []
+    if word:
+        texts.append((universe.word(chance), chance.uniform(0.13, 0.19)))
+    if number:
+        texts.append((universe.number(chance), chance.uniform(0.14, 0.26)))
+    entities = []
+    for text, height in texts:
+        thing = make_writing(chance, backdrop, text, height)
+        half_x, half_y = reach(thing)
+        if half_x > 0.44:
+            thing = replace(thing, height=height * 0.44 / half_x)
+            half_x, half_y = reach(thing)
+        pad = 0.35 * thing.height if thing.plate else 0.0
+        middle = layout.place(chance, (half_x + pad, half_y + pad))
+        if middle:
+            entities.append(Entity(replace(thing, keys=((0.0, *middle),)), ""))
+    return entities
+
+
+def _alike(universe: Universe, chance: random.Random, colours: list[str], room: int) -> list[Pair]:
+    """Several things that share colour, shape or both, and perhaps one other."""
+    colour, shape = universe.pair(chance, colours)
+    count, share = chance.randint(2, room), chance.choice(("both", "shape", "colour"))
+    pairs: list[Pair] = []
+    while len(pairs) < count:
+        other = universe.pair(chance, colours)
+        pair = {"both": (colour, shape), "shape": (other[0], shape), "colour": (colour, other[1])}[share]
+        if universe.allows(*pair):
+            pairs.append(pair)
+    if count < room and chance.random() < 0.6:
+        pairs.append(universe.pair(chance, colours))
+    chance.shuffle(pairs)
+    return pairs
+
+
+def _size(chance: random.Random, crowd: int) -> str:
+    """Small things are as likely as others only where there is room for all."""
+    weights = (3, 3, 3) if crowd <= 2 else (4, 4, 2) if crowd <= 3 else (6, 5, 0.5)
+    return chance.choices(("small", "medium", "large"), weights)[0]
