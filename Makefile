@@ -30,8 +30,10 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+# Tests that start processes of their own, or measure how they share a machine, go one after the other.
 unit: install
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow" -n logical
+	$(BIN)/pytest -m slow
 
 bench: install
 	$(BIN)/loupe bench all
