@@ -24,7 +24,7 @@ class Ask:
     Attributes:
         wording: key of the table of wordings.
         wrong: other answers to choose options from.
-        about: what ties the answer to the question, e.g. entity and attributes; asked once in a sample.
+        about: what is asked, in the sense that it is asked but once in a sample.
         tells: entities and the attributes of theirs that question and answer together give away.
     """
 
@@ -33,7 +33,7 @@ class Ask:
     slots: dict[str, str]
     answer: str
     wrong: Sequence[str] = ()
-    about: object = None
+    about: tuple[object, ...] = ()
     tells: Tells = ()
 
 
@@ -46,7 +46,7 @@ class Told:
 
     def gives_away(self, ask: Ask) -> bool:
         """Whether an earlier turn already tells the answer."""
-        if (ask.wording, ask.about) in self.asked:
+        if ask.about in self.asked:
             return True
         if ask.family not in ("colour", "shape", "size", "position", "presence"):
             return False
@@ -54,7 +54,7 @@ class Told:
 
     def add(self, ask: Ask) -> None:
         """Remembers a turn."""
-        self.asked.add((ask.wording, ask.about))
+        self.asked.add(ask.about)
         for entity, attributes in ask.tells:
             self.known.setdefault(id(entity), set()).update(attributes)
 

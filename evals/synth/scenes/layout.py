@@ -1,7 +1,6 @@
 """Puts things where they can be seen: inside the frame, apart from each other, clearly in one part of the frame."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from evals.synth.scenes.vocabulary import SIZES
@@ -49,6 +48,10 @@ def height_of(chance: random.Random, size: str) -> float:
     return SIZES[size] * chance.uniform(0.93, 1.07)
 
 
-def pick(chance: random.Random, values: Sequence[str], weights: Sequence[float]) -> str:
-    """One value by weight."""
-    return chance.choices(values, weights)[0]
+def clear_of_lines(chance: random.Random, half: float) -> float:
+    """A coordinate for a box with that half side: inside the frame, its middle clearly in one third of it."""
+    for _ in range(_TRIES):
+        coordinate = _within(chance, half)
+        if coordinate is not None:
+            return coordinate
+    return 0.5

@@ -1,20 +1,23 @@
 """Draws a world: any part of the frame, at any size and time; and what lies in each patch of a picture."""
 
 import math
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from evals.synth.scenes.backdrop import Pixels, Plane, paint
-from evals.synth.scenes.outlines import Outline, shape_outline, text_outline
+from evals.synth.scenes.outlines import Font, Outline, shape_outline, text_outline
 from evals.synth.scenes.vocabulary import CLASS_OF, COLOURS, RGB
 from evals.synth.scenes.world import Shot, Thing, World, Writing
 
 Labels = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
 Box = tuple[float, float, float, float]
+Rings = Sequence[tuple[int, int]]
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 #: Bits after the point of OpenCV's corners.
@@ -26,9 +29,10 @@ _PLATE_PAD = 0.35
 
 
 def reach(thing: Thing, time: float = 0.0) -> tuple[float, float]:
-    """Half the width and half the height of the box around a thing."""
-    low, high = _extent(thing, time)
-    return (high[0] - low[0]) / 2, (high[1] - low[1]) / 2
+    """Half the width and half the height of a box around a thing."""
+    half_x, half_y = _solid(thing, time).half
+    cos, sin = abs(math.cos(thing.angle)) * thing.height, abs(math.sin(thing.angle)) * thing.height
+    return half_x * cos + half_y * sin, half_x * sin + half_y * cos
 
 
 class Painter:
@@ -43,8 +47,8 @@ class Painter:
         self._world = world
         self._width, self._height = width, height
         x0, y0, x1, y1 = region
-        self._scale = np.array([width / ((x1 - x0) * world.aspect), height / (y1 - y0)], np.float32)
-        self._origin = np.array([x0 * world.aspect, y0], np.float32)
+        self._scale = width / ((x1 - x0) * world.aspect), height / (y1 - y0)
+        self._origin = x0 * world.aspect, y0
         self._backdrop: tuple[Shot, Pixels] | None = None
 
     def picture(self, time: float) -> Pixels:
@@ -60,17 +64,21 @@ class Painter:
         """Classes of colour, shape and glyph of what covers most of each ``patch``-pixel square, background aside."""
         things = np.zeros((self._height, self._width), np.uint8)
         glyphs = np.zeros_like(things)
-        colours, shapes = [0], [0]
+        colours, shapes, written = [0], [0], False
         for thing in self._world.shot_at(time).things:
             if not thing.there(time):
                 continue
             colours.append(CLASS_OF["colour"][thing.colour_at(time)])
             shapes.append(CLASS_OF["shape"][thing.shape or "text"])
-            text = thing.text_at(time) if isinstance(thing, Writing) else ""
-            for index, outline in enumerate(self._placed(thing, time)):
-                corners = [np.round((ring - 0.5) * (1 << _SHIFT)).astype(np.int32) for ring in outline]
-                cv2.fillPoly(things, corners, (len(colours) - 1,), shift=_SHIFT)
-                cv2.fillPoly(glyphs, corners, (CLASS_OF["glyph"][text[index]] if text else 0,), shift=_SHIFT)
+            solid, corners = _solid(thing, time), self._corners(thing, time)
+            rings = _rings(corners - 0.5, solid.rings)
+            cv2.fillPoly(things, rings, (len(colours) - 1,), shift=_SHIFT)
+            if isinstance(thing, Writing):
+                written = True
+                for character, (first, last) in zip(thing.text_at(time), solid.characters, strict=True):
+                    cv2.fillPoly(glyphs, rings[first:last], (CLASS_OF["glyph"][character],), shift=_SHIFT)
+            elif written:
+                cv2.fillPoly(glyphs, rings, (0,), shift=_SHIFT)
         most = _most(things, patch, _THING_SHARE)
         return np.array(colours)[most], np.array(shapes)[most], _most(glyphs, patch, _INK_SHARE)
 
@@ -86,43 +94,49 @@ class Painter:
 
     def _draw(self, canvas: Pixels, thing: Thing, time: float) -> None:
         if isinstance(thing, Writing) and thing.plate is not None:
-            self._fill(canvas, [self._plate(thing, time)], thing.plate)
-        self._fill(canvas, self._placed(thing, time), _toned(thing.colour_at(time), thing.tone))
+            self._fill(canvas, self._plate(thing, time), [(0, 4)], thing.plate)
+        rgb = _toned(thing.colour_at(time), thing.tone)
+        self._fill(canvas, self._corners(thing, time), _solid(thing, time).rings, rgb)
 
-    def _placed(self, thing: Thing, time: float) -> list[Outline]:
-        """The outlines of a thing in pixels: one, or one a character."""
-        x, y = thing.at(time)
-        text = thing.text_at(time) if isinstance(thing, Writing) else ""
-        outlines = _upright(thing.shape, text, thing.font if isinstance(thing, Writing) else "")
+    def _corners(self, thing: Thing, time: float) -> Plane:
+        """The corners of a thing in pixels ``[P, 2]``."""
         cos, sin = math.cos(thing.angle) * thing.height, math.sin(thing.angle) * thing.height
-        turn = np.array([[cos, sin], [-sin, cos]], np.float32) * self._scale
-        shift = (np.array([x, y], np.float32) - self._origin) * self._scale
-        return [tuple(ring @ turn + shift for ring in outline) for outline in outlines]
+        across, down = self._scale
+        turn = np.array(((cos * across, sin * down), (-sin * across, cos * down)), np.float32)
+        x, y = thing.at(time)
+        shift = np.array(((x - self._origin[0]) * across, (y - self._origin[1]) * down), np.float32)
+        return np.asarray(_solid(thing, time).points @ turn + shift)
 
-    def _plate(self, thing: Writing, time: float) -> Outline:
+    def _plate(self, thing: Writing, time: float) -> Plane:
         x, y = thing.at(time)
         half = np.array(reach(thing, time), np.float32) + _PLATE_PAD * thing.height
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32) * half + np.array([x, y], np.float32)
-        return ((corners - self._origin) * self._scale,)
+        return np.asarray((corners - self._origin) * self._scale)
 
-    def _fill(self, canvas: Pixels, outlines: list[Outline], rgb: RGB) -> None:
-        """Fills outlines with smooth edges: they are drawn enlarged and scaled down."""
-        every = np.concatenate([ring for outline in outlines for ring in outline])
-        left, top = np.maximum(np.floor(every.min(axis=0)).astype(int) - 1, 0).tolist()
-        right, bottom = np.ceil(every.max(axis=0)).astype(int) + 1
-        right, bottom = min(int(right), self._width), min(int(bottom), self._height)
+    def _fill(self, canvas: Pixels, corners: Plane, rings: Rings, rgb: RGB) -> None:
+        """Fills rings of corners with smooth edges: they are drawn enlarged and scaled down."""
+        (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        left, top = max(math.floor(left) - 1, 0), max(math.floor(top) - 1, 0)
+        right, bottom = min(math.ceil(right) + 1, self._width), min(math.ceil(bottom) + 1, self._height)
         if left >= right or top >= bottom:
             return
         fine = 4 if max(right - left, bottom - top) <= 256 else 2
         mask = np.zeros(((bottom - top) * fine, (right - left) * fine), np.uint8)
-        corner = np.array([left, top], np.float32)
-        for outline in outlines:
-            corners = [np.round(((ring - corner) * fine - 0.5) * (1 << _SHIFT)).astype(np.int32) for ring in outline]
-            cv2.fillPoly(mask, corners, (255,), shift=_SHIFT)
-        alpha = cv2.resize(mask, (right - left, bottom - top), interpolation=cv2.INTER_AREA)[..., None]
+        placed = (corners - np.array((left, top), np.float32)) * fine - 0.5
+        cv2.fillPoly(mask, _rings(placed, rings), (255,), shift=_SHIFT)
+        share = cv2.resize(mask, (right - left, bottom - top), interpolation=cv2.INTER_AREA)[..., None]
         under = canvas[top:bottom, left:right]
-        share = alpha.astype(np.uint16)
-        under[:] = (share * np.array(rgb, np.uint16) + (255 - share) * under + 127) // 255
+        ink = np.multiply(share, np.array(rgb, np.uint16), dtype=np.uint16)
+        ink += np.multiply(255 - share, under, dtype=np.uint16)
+        ink += 127
+        ink //= 255
+        under[:] = ink
+
+
+def _rings(corners: Plane, rings: Rings) -> list[npt.NDArray[np.int32]]:
+    """Rings as OpenCV wants them."""
+    fixed = np.rint(corners * (1 << _SHIFT)).astype(np.int32)
+    return [fixed[first:last] for first, last in rings]
 
 
 def _most(ids: npt.NDArray[np.uint8], patch: int, share: float) -> npt.NDArray[np.int64]:
@@ -145,37 +159,50 @@ def _patches(height: int, width: int, patch: int) -> npt.NDArray[np.int64]:
     return (rows[:, None] * (width // patch) + columns).reshape(-1).astype(np.int64)
 
 
+@dataclass(frozen=True)
+class _Solid:
+    """What a thing looks like, upright around (0, 0) at height 1.
+
+    Attributes:
+        points: corners of all rings, ``[P, 2]``.
+        rings: where each ring begins and ends among the corners.
+        characters: where each character begins and ends among the rings.
+        half: half the sides of the box around it.
+    """
+
+    points: Plane
+    rings: Rings
+    characters: Rings
+    half: tuple[float, float]
+
+
+def _solid(thing: Thing, time: float) -> _Solid:
+    if isinstance(thing, Writing):
+        return _text_solid(thing.text_at(time), thing.font)
+    return _shape_solid(thing.shape)
+
+
+@cache
+def _shape_solid(shape: str) -> _Solid:
+    return _assembled([shape_outline(shape)])
+
+
 @lru_cache(maxsize=512)
-def _upright(shape: str, text: str, font: str) -> tuple[Outline, ...]:
-    """Outlines around (0, 0) at height 1."""
-    if shape:
-        return (shape_outline(shape),)
-    placed, width = text_outline(text, font)  # type: ignore[arg-type]
-    middle = np.array([width / 2, -0.5], np.float32)
-    return tuple(tuple(ring - middle for ring in outline) for outline in placed)
+def _text_solid(text: str, font: Font) -> _Solid:
+    return _assembled(text_outline(text, font)[0])
 
 
-def _extent(thing: Thing, time: float) -> tuple[tuple[float, float], tuple[float, float]]:
-    text = thing.text_at(time) if isinstance(thing, Writing) else ""
-    return _turned(thing.shape, text, thing.font if isinstance(thing, Writing) else "", thing.angle, thing.height)
-
-
-@lru_cache(maxsize=4096)
-def _turned(
-    shape: str, text: str, font: str, angle: float, height: float
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    every = np.concatenate([ring for outline in _upright(shape, text, font) for ring in outline])
-    cos, sin = math.cos(angle) * height, math.sin(angle) * height
-    turned = every @ np.array([[cos, sin], [-sin, cos]])
-    (x0, y0), (x1, y1) = turned.min(axis=0).tolist(), turned.max(axis=0).tolist()
-    return (x0, y0), (x1, y1)
+def _assembled(outlines: Sequence[Outline]) -> _Solid:
+    every = [ring for outline in outlines for ring in outline]
+    points = np.concatenate(every)
+    low, high = points.min(axis=0), points.max(axis=0)
+    ends = np.cumsum([len(ring) for ring in every]).tolist()
+    last = np.cumsum([len(outline) for outline in outlines]).tolist()
+    half_x, half_y = ((high - low) / 2).tolist()
+    rings = tuple(pairwise((0, *ends)))
+    return _Solid(np.ascontiguousarray(points - (low + high) / 2), rings, tuple(pairwise((0, *last))), (half_x, half_y))
 
 
 def _toned(colour: str, tone: RGB) -> RGB:
     red, green, blue = (min(max(base + more, 0), 255) for base, more in zip(COLOURS[colour], tone, strict=True))
     return red, green, blue
-
-
-def things_at(world: World, time: float) -> Iterator[Thing]:
-    """The things that exist at ``time``."""
-    return (thing for thing in world.shot_at(time).things if thing.there(time))

@@ -1,24 +1,31 @@
 """Unlimited pictures and clips with questions, captions and dense labels, each made from its split, seed and index."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from evals.synth.scenes.asking import Told, word
+from evals.synth.scenes.asking import Ask, Told, word
 from evals.synth.scenes.augment import Wear
 from evals.synth.scenes.backdrop import Pixels
-from evals.synth.scenes.captions import caption
+from evals.synth.scenes.captions import caption, story_caption
+from evals.synth.scenes.clip_questions import MAKERS as CLIP_MAKERS
+from evals.synth.scenes.clip_questions import ClipQuestions
 from evals.synth.scenes.render import Labels, Painter
-from evals.synth.scenes.sample import PATCH, SIDE, Sample, Scale, Turn
-from evals.synth.scenes.still_questions import FAR_MAKERS, NEAR_MAKERS, Maker, StillQuestions
-from evals.synth.scenes.stills import far_world, random_still
+from evals.synth.scenes.sample import CLIP_FRAMES, PATCH, SIDE, Sample, Scale, Turn
+from evals.synth.scenes.still_questions import FAR_MAKERS, NEAR_MAKERS, StillQuestions
+from evals.synth.scenes.stills import random_still, set_back
+from evals.synth.scenes.stories import random_story
 from evals.synth.scenes.vocabulary import Split, place_of, universe
 from evals.synth.scenes.world import World
 
 #: How often a question is sought for each that is wanted.
 _SEARCHES = 8
+
+S = TypeVar("S")
 
 
 class Scenes:
@@ -39,7 +46,7 @@ class Scenes:
         if scale == "near":
             world, text = World((still.shot(),)), caption(still)
         else:
-            world, region = far_world(still, chance)
+            world, region = set_back(World((still.shot(),)), chance)
             text = caption(still, place_of((region[0] + region[2]) / 2, (region[1] + region[3]) / 2))
         makers = NEAR_MAKERS if scale == "near" else FAR_MAKERS
         source = StillQuestions(still, self._universe, placed=scale == "near")
@@ -47,12 +54,27 @@ class Scenes:
         times = np.zeros(1)
         return _sample(world, times, text, asked, Wear(chance) if self._split == "train" else None)
 
+    def clip(self, index: int, *, turns: int = 4, scale: Scale = "near") -> Sample:
+        """`CLIP_FRAMES` frames in which something happens, with up to ``turns`` questions."""
+        chance = self._chance("clip", index, scale)
+        story = random_story(self._universe, chance)
+        asked = _turns(ClipQuestions(story, self._universe), CLIP_MAKERS, chance, turns, scale)
+        world = story.world if scale == "near" else set_back(story.world, chance)[0]
+        steps = np.arange(CLIP_FRAMES, dtype=np.float64)
+        sample = _sample(world, steps, story_caption(story), asked, Wear(chance) if self._split == "train" else None)
+        # A story's clock counts frames; how long they last is left open.
+        return replace(sample, times=steps * round(chance.uniform(0.25, 1.0), 2))
+
     def _chance(self, kind: str, index: int, scale: Scale) -> random.Random:
         return random.Random(f"{self._split} {self._seed} {kind} {scale} {index}")
 
 
 def _turns(
-    source: StillQuestions, makers: Mapping[str, tuple[Maker, float]], chance: random.Random, count: int, scale: Scale
+    source: S,
+    makers: Mapping[str, tuple[Callable[[S, random.Random], Ask | None], float]],
+    chance: random.Random,
+    count: int,
+    scale: Scale,
 ) -> tuple[Turn, ...]:
     """Up to ``count`` turns of families drawn by weight; none is answered by an earlier one."""
     functions, weights = zip(*makers.values(), strict=True)

@@ -1,6 +1,7 @@
 """What can be asked about a still scene."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from evals.synth.scenes.asking import YES_NO, Ask, Tells, plural, with_article
@@ -14,6 +15,7 @@ _APART = 0.14
 #: How often a question about an attribute is about something that is not there.
 _ABSENT = 0.14
 _MOST = 5
+_COLOURS = tuple(COLOURS)
 
 
 class StillQuestions:
@@ -26,10 +28,15 @@ class StillQuestions:
     def __init__(self, still: Still, universe: Universe, *, placed: bool = True) -> None:
         self._still, self._universe, self._placed = still, universe, placed
         self._shapes = still.shapes
+        nouns = [
+            noun for entity in self._shapes for noun in (entity.shape, entity.colour, f"{entity.colour} {entity.shape}")
+        ]
+        self._number_of = Counter(nouns)
+        self._places = Counter(entity.place for entity in self._shapes)
 
     def colour(self, chance: random.Random) -> Ask | None:
         """The colour of something referred to by shape, size or place."""
-        return self._attribute(chance, "colour", tuple(COLOURS))
+        return self._attribute(chance, "colour", _COLOURS)
 
     def shape(self, chance: random.Random) -> Ask | None:
         """The shape of something referred to by colour or place."""
@@ -75,7 +82,7 @@ class StillQuestions:
             return None
         noun = chance.choice(groups[number])
         wrong = [str(other) for other in range(_MOST + 1) if other != number]
-        return Ask("count", "count", {"refs": plural(noun)}, str(number), wrong, noun)
+        return Ask("count", "count", {"refs": plural(noun)}, str(number), wrong, ("count", noun))
 
     def number(self, chance: random.Random) -> Ask | None:
         """What number is written."""
@@ -100,7 +107,7 @@ class StillQuestions:
             return None
         slots = {"ref": names[0], "other": names[1]}
         tells = tuple((entity, frozenset({"colour", "shape"})) for entity in (one, other))
-        about = frozenset((id(one), id(other)))
+        about = ("relation", frozenset((one, other)))
         words = ("left", "right") if across else ("above", "below")
         truth = words[gap > 0]
         if chance.random() < 0.5:
@@ -116,40 +123,44 @@ class StillQuestions:
     ) -> Ask | None:
         absent = chance.random() < _ABSENT
         if absent:
-            ref = self._absent(chance, kind)
+            ref = self.absent(chance, kind)
             if ref is None:
                 return None
             wrong = chance.sample(values, min(len(values), 4))
-            return Ask("unseen", kind, {"ref": ref}, UNSEEN, wrong, ref)
+            return Ask("unseen", kind, {"ref": ref}, UNSEEN, wrong, (kind, ref))
         pool = self._shapes if entities is None else entities
         if not pool:
             return None
         entity = chance.choice(pool)
-        found = self._refer(chance, entity, kind)
+        found = self.refer(chance, entity, kind)
         if found is None:
             return None
         ref, through = found
         answer = {"colour": entity.colour, "shape": entity.shape, "size": entity.size, "position": entity.place}[kind]
         wrong = [value for value in values if value != answer]
         tells = ((entity, frozenset({*through, kind})),)
-        return Ask(kind, kind, {"ref": ref}, answer, wrong, id(entity), tells)
+        return Ask(kind, kind, {"ref": ref}, answer, wrong, (kind, entity), tells)
 
-    def _refer(self, chance: random.Random, entity: Entity, asked: str) -> tuple[str, frozenset[str]] | None:
+    def refer(self, chance: random.Random, entity: Entity, asked: str) -> tuple[str, frozenset[str]] | None:
         """Words that only ``entity`` fits and that do not name the attribute that is asked, and what they use."""
-        shapes = self._shapes
+        pair = f"{entity.colour} {entity.shape}"
         found: list[tuple[str, frozenset[str]]] = []
-        if asked != "shape" and sum(other.shape == entity.shape for other in shapes) == 1:
+        if asked != "shape" and self._number_of[entity.shape] == 1:
             found.append((entity.shape, frozenset({"shape"})))
-        if asked != "colour" and sum(other.colour == entity.colour for other in shapes) == 1:
+        if asked != "colour" and self._number_of[entity.colour] == 1:
             found.append((f"{entity.colour} object", frozenset({"colour"})))
-        if asked not in ("colour", "shape") and _alike(shapes, entity) == 1:
-            found.append((f"{entity.colour} {entity.shape}", frozenset({"colour", "shape"})))
-        if asked in ("colour", "shape") and self._placed and self._alone(entity):
+        if asked not in ("colour", "shape") and self._number_of[pair] == 1:
+            found.append((pair, frozenset({"colour", "shape"})))
+        if asked in ("colour", "shape") and self._placed and self._places[entity.place] == 1:
             found.append((_at_place(entity.place), frozenset({"position"})))
         return chance.choice(found) if found else None
 
-    def _absent(self, chance: random.Random, asked: str) -> str | None:
-        """Words for something that is not there, of the forms that `_refer` uses."""
+    def is_single(self, entity: Entity) -> bool:
+        """Whether nothing else has both its colour and its shape."""
+        return self._number_of[f"{entity.colour} {entity.shape}"] == 1
+
+    def absent(self, chance: random.Random, asked: str) -> str | None:
+        """Words for something that is not there, of the forms that `refer` uses."""
         forms = {"colour": ["shape"], "shape": ["colour"]}.get(asked, ["shape", "colour", "pair"])
         if asked in ("colour", "shape") and self._placed:
             forms.append("place")
@@ -182,9 +193,9 @@ class StillQuestions:
         kind = chance.choice(("number", "word"))
         writing = self._still.writing(kind)
         if yes:
-            return _presence(f"{kind} {writing.text}", True, ()) if writing else None
+            return _presence_of(kind, writing.text, yes=True) if writing else None
         text = self._universe.number(chance) if kind == "number" else self._universe.word(chance)
-        return None if writing and writing.text == text else _presence(f"{kind} {text}", False, ())
+        return None if writing and writing.text == text else _presence_of(kind, text, yes=False)
 
     def _presence_of_one(self, chance: random.Random, *, yes: bool) -> Ask | None:
         by_shape = chance.random() < 0.5
@@ -197,17 +208,10 @@ class StillQuestions:
 
     def _groups(self, chance: random.Random) -> list[tuple[str, int]]:
         """Kinds of things and how many there are of each."""
-        shapes = self._shapes
-        nouns = {"object": len(shapes)}
-        for entity in shapes:
-            nouns[entity.shape] = sum(other.shape == entity.shape for other in shapes)
-            nouns[f"{entity.colour} object"] = sum(other.colour == entity.colour for other in shapes)
-            nouns[f"{entity.colour} {entity.shape}"] = _alike(shapes, entity)
-        for noun in (
-            chance.choice(SHAPES),
-            f"{chance.choice(tuple(COLOURS))} object",
-            " ".join(self._near_miss(chance)),
-        ):
+        nouns = {"object": len(self._shapes)}
+        for noun, number in self._number_of.items():
+            nouns[f"{noun} object" if noun in COLOURS else noun] = number
+        for noun in (chance.choice(SHAPES), f"{chance.choice(_COLOURS)} object", " ".join(self._near_miss(chance))):
             nouns.setdefault(noun, 0)
         return list(nouns.items())
 
@@ -217,16 +221,13 @@ class StillQuestions:
         if writing is None:
             if chance.random() >= _ABSENT:
                 return None
-            return Ask("unseen", kind, {}, UNSEEN, [other(chance) for _ in range(3)], kind)
+            return Ask("unseen", kind, {}, UNSEEN, [other(chance) for _ in range(3)], ("text", kind))
         wrong = {text for text in (other(chance) for _ in range(4)) if text != writing.text}
-        return Ask(kind, kind, {}, writing.text, sorted(wrong), kind)
+        return Ask(kind, kind, {}, writing.text, sorted(wrong), ("text", kind))
 
     def _name(self, chance: random.Random, entity: Entity) -> str | None:
-        found = self._refer(chance, entity, "relation")
+        found = self.refer(chance, entity, "relation")
         return found[0] if found else None
-
-    def _alone(self, entity: Entity) -> bool:
-        return sum(other.place == entity.place for other in self._shapes) == 1
 
     def _empty(self, place: str) -> bool:
         """Whether nothing reaches into a part of the frame."""
@@ -255,13 +256,12 @@ FAR_MAKERS = {name: made for name, made in NEAR_MAKERS.items() if name not in ("
 
 
 def _presence(noun: str, yes: bool, tells: Tells) -> Ask:
-    # A number or a word is named without an article.
-    named = f"the {noun}" if noun.split()[0] in ("number", "word") else with_article(noun)
-    return Ask("presence", "presence", {"a_ref": named}, YES_NO[not yes], (), noun, tells)
+    slots = {"a_ref": with_article(noun)}
+    return Ask("presence", "presence", slots, YES_NO[not yes], (), ("presence", noun), tells)
 
 
-def _alike(shapes: list[Entity], entity: Entity) -> int:
-    return sum(other.colour == entity.colour and other.shape == entity.shape for other in shapes)
+def _presence_of(kind: str, text: str, *, yes: bool) -> Ask:
+    return Ask("presence", "presence", {"a_ref": f"the {kind} {text}"}, YES_NO[not yes], (), ("text", kind))
 
 
 def _at_place(place: str) -> str:

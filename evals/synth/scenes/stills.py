@@ -20,37 +20,29 @@ _INK_CONTRAST = 85
 _PLATES: tuple[RGB, ...] = ((52, 60, 74), (70, 58, 52), (200, 194, 180), (186, 194, 196))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entity:
-    """A thing in a near scene and what can be said of it."""
+    """A thing in a near scene and what can be said of it when the scene begins.
+
+    Attributes:
+        shape: "" for a writing.
+        size: likewise.
+        place: the part of the frame in which its middle ``(x, y)`` is.
+    """
 
     thing: Thing
+    colour: str
+    shape: str
     size: str
+    x: float
+    y: float
+    place: str
 
-    @property
-    def colour(self) -> str:
-        """Its first colour."""
-        return self.thing.colour
-
-    @property
-    def shape(self) -> str:
-        """Its shape, "" for a writing."""
-        return self.thing.shape
-
-    @property
-    def x(self) -> float:
-        """Where its middle is first."""
-        return self.thing.keys[0][1]
-
-    @property
-    def y(self) -> float:
-        """Where its middle is first."""
-        return self.thing.keys[0][2]
-
-    @property
-    def place(self) -> str:
-        """The part of the frame in which it is first."""
-        return place_of(self.x, self.y)
+    @classmethod
+    def of(cls, thing: Thing, size: str = "") -> "Entity":
+        """The entity that a thing is."""
+        _, x, y = thing.keys[0]
+        return cls(thing, thing.colour, thing.shape, size, x, y, place_of(x, y))
 
 
 @dataclass(frozen=True)
@@ -98,14 +90,19 @@ def random_still(universe: Universe, chance: random.Random) -> Still:
     return Still(backdrop, tuple(entities))
 
 
-def far_world(still: Still, chance: random.Random) -> tuple[World, Box]:
-    """A near scene as a small part of a wide frame, and the region that shows it from near again."""
+def set_back(world: World, chance: random.Random) -> tuple[World, Box]:
+    """A near world as a small part of a wide frame, and the region that shows it from near again."""
     scale = chance.uniform(3.0, 4.0)
     left, top = (chance.uniform(0, scale - 1) for _ in range(2))
-    things = tuple(moved_back(entity.thing, scale, left, top) for entity in still.entities)
-    backdrop = replace(still.backdrop, pitch=still.backdrop.pitch / 2)
-    region = (left / scale, top / scale, (left + 1) / scale, (top + 1) / scale)
-    return World((Shot(backdrop, things),)), region
+    shots = tuple(
+        replace(
+            shot,
+            backdrop=replace(shot.backdrop, pitch=shot.backdrop.pitch / 2),
+            things=tuple(moved_back(thing, scale, left, top) for thing in shot.things),
+        )
+        for shot in world.shots
+    )
+    return replace(world, shots=shots), (left / scale, top / scale, (left + 1) / scale, (top + 1) / scale)
 
 
 def moved_back(thing: Thing, scale: float, left: float, top: float) -> Thing:
@@ -149,7 +146,7 @@ def _legible(ink: RGB, ground: RGB) -> bool:
 def _shape(chance: random.Random, pair: Pair, size: str, layout: Layout) -> Entity | None:
     thing = make_shape(chance, pair, height_of(chance, size))
     middle = layout.place(chance, reach(thing))
-    return Entity(replace(thing, keys=((0.0, *middle),)), size) if middle else None
+    return Entity.of(replace(thing, keys=((0.0, *middle),)), size) if middle else None
 
 
 def _writings(
@@ -170,7 +167,7 @@ def _writings(
         pad = 0.35 * thing.height if thing.plate else 0.0
         middle = layout.place(chance, (half_x + pad, half_y + pad))
         if middle:
-            entities.append(Entity(replace(thing, keys=((0.0, *middle),)), ""))
+            entities.append(Entity.of(replace(thing, keys=((0.0, *middle),))))
     return entities
 
 

@@ -138,6 +138,13 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
         "Does the {ref} come before the {other}?",
         "Is it true that the {ref} appears earlier than the {other}?",
     ),
+    "order change": (
+        "Which changes first, the {ref} or the {other}?",
+        "Which gets another colour first: the {ref} or the {other}?",
+        "Of the {ref} and the {other}, which changes its colour first?",
+        "Which one is the first to change, the {ref} or the {other}?",
+        "The {ref} or the {other}: which one changes earlier?",
+    ),
     "change to": (
         "What colour does the {ref} become?",
         "Which colour does the {ref} turn?",

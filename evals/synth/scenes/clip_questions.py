@@ -1,0 +1,219 @@
+"""What can be asked about a story."""
+
+import random
+from collections.abc import Callable
+
+from evals.synth.scenes.asking import YES_NO, Ask
+from evals.synth.scenes.still_questions import StillQuestions
+from evals.synth.scenes.stills import Entity, Still
+from evals.synth.scenes.stories import DIRECTIONS, SIDES, Story
+from evals.synth.scenes.vocabulary import COLOURS, UNSEEN, Universe
+
+Maker = Callable[["ClipQuestions", random.Random], Ask | None]
+
+_ABSENT = 0.12
+#: How often a clip without cuts is asked about cuts, so that "no" and "0" are no better guesses than others.
+_UNCUT_YES, _UNCUT_COUNT = 0.16, 0.08
+
+
+_LOOKS = {
+    "colour": StillQuestions.colour,
+    "shape": StillQuestions.shape,
+    "presence": StillQuestions.presence,
+    "count": StillQuestions.count,
+}
+
+
+class ClipQuestions:
+    """Questions about what happens in a clip, and about the looks of what stays as it is."""
+
+    def __init__(self, story: Story, universe: Universe) -> None:
+        self._story, self._universe = story, universe
+        self._still = StillQuestions(Still(story.first.backdrop, story.cast), universe, placed=False)
+
+    def motion(self, chance: random.Random) -> Ask | None:
+        """Where something moves, if it does."""
+        if not self._story.speeds and not self._story.meetings:
+            return None
+        if chance.random() < _ABSENT:
+            return self._unseen(chance, "motion", tuple(DIRECTIONS))
+        entity = chance.choice(list(self._story.directions))
+        answer = self._story.directions[entity]
+        if answer == "nowhere" and chance.random() < 0.7:
+            return None
+        wrong = [value for value in (*DIRECTIONS, "nowhere") if value != answer]
+        return self._about(chance, "motion", "motion", entity, answer, wrong)
+
+    def moves(self, chance: random.Random) -> Ask | None:
+        """Whether something moves."""
+        yes = chance.random() < 0.5
+        found = [entity for entity, where in self._story.directions.items() if (where != "nowhere") == yes]
+        resting = any(where == "nowhere" for where in self._story.directions.values())
+        if not found or not resting:
+            return None
+        return self._about(chance, "motion", "motion yes", chance.choice(found), YES_NO[not yes])
+
+    def side(self, chance: random.Random) -> Ask | None:
+        """Where something comes in or goes out."""
+        wording = chance.choice(("motion from", "motion to"))
+        known = {entity: side for entity, (_, side) in self._story.arrivals.items() if side}
+        if wording == "motion to":
+            known = self._story.exits
+        if not known:
+            return None
+        if chance.random() < _ABSENT:
+            return self._unseen(chance, wording, tuple(SIDES.values()))
+        entity = chance.choice(list(known))
+        wrong = [side for side in SIDES.values() if side != known[entity]]
+        return self._about(chance, "motion", wording, entity, known[entity], wrong)
+
+    def speed(self, chance: random.Random) -> Ask | None:
+        """Which of two is faster."""
+        if len(self._story.speeds) < 2:
+            return None
+        faster, slower = sorted(self._story.speeds, key=lambda entity: -self._story.speeds[entity])[:2]
+        return self._which(chance, "speed", "speed", faster, slower)
+
+    def order(self, chance: random.Random) -> Ask | None:
+        """Which of two comes, or changes, first."""
+        arrivals = {entity: step for entity, (step, _) in self._story.arrivals.items()}
+        changes = {entity: step for entity, (step, _, _) in self._story.changes.items()}
+        steps, wording = (arrivals, "order") if len(arrivals) >= 2 else (changes, "order change")
+        if len(steps) < 2:
+            return None
+        early, late = sorted(steps, key=lambda entity: steps[entity])[:2]
+        if wording == "order" and chance.random() < 0.4:
+            yes = chance.random() < 0.5
+            one, other = (early, late) if yes else (late, early)
+            names = self._names(chance, one, other)
+            if names is None:
+                return None
+            return Ask("order", "order yes", names, YES_NO[not yes], (), ("order",))
+        return self._which(chance, "order", wording, early, late)
+
+    def change(self, chance: random.Random) -> Ask | None:
+        """What colour something becomes or was, or whether it changes at all."""
+        changes = self._story.changes
+        if not changes:
+            return None
+        kind = chance.choice(("change to", "change from", "change yes", "change yes", "change number"))
+        if kind == "change number":
+            return self._number(chance)
+        if kind == "change yes":
+            yes = chance.random() < 0.5
+            pool = [entity for entity in self._story.cast if entity.shape and (entity in changes) == yes]
+            if len(changes) == sum(bool(entity.shape) for entity in self._story.cast) or not pool:
+                return None
+            return self._of_shape("change", kind, chance.choice(pool), YES_NO[not yes])
+        if chance.random() < _ABSENT:
+            return self._unseen(chance, kind, tuple(COLOURS))
+        entity = chance.choice(list(changes))
+        _, before, after = changes[entity]
+        answer = after if kind == "change to" else before
+        wrong = [colour for colour in COLOURS if colour != answer]
+        return self._of_shape("change", kind, entity, answer, wrong)
+
+    def meeting(self, chance: random.Random) -> Ask | None:
+        """Whether two things meet, and which."""
+        yes = chance.random() < 0.5
+        pool = [(one, other) for one, other, met in self._story.meetings if met == yes]
+        if not pool:
+            return None
+        one, other = chance.choice(pool)
+        if yes and chance.random() < 0.4:
+            found = self._still.refer(chance, one, "meeting")
+            answer = f"{other.colour} {other.shape}"
+            wrong = {f"{entity.colour} {entity.shape}" for entity in self._story.cast if entity not in (one, other)}
+            wrong |= {" ".join(self._universe.pair(chance)) for _ in range(3)} - {answer}
+            if found is None:
+                return None
+            return Ask("meeting", "meeting which", {"ref": found[0]}, answer, sorted(wrong), ("meeting",))
+        if not any(met for _, _, met in self._story.meetings) and chance.random() < 0.5:
+            return None
+        pair = (one, other) if chance.random() < 0.5 else (other, one)
+        names = self._names(chance, *pair)
+        if names is None:
+            return None
+        return Ask("meeting", "meeting", names, YES_NO[not yes], (), ("meeting",))
+
+    def cut(self, chance: random.Random) -> Ask | None:
+        """Whether and how often the scene is cut, and on which side of the cut something is seen."""
+        cuts = self._story.cuts
+        kind = chance.choice(("cut yes", "cut count", "cut side"))
+        if kind == "cut side":
+            alone = [entity for entity in self._story.halves if self._still.is_single(entity)]
+            if not alone:
+                return None
+            entity = chance.choice(alone)
+            ref = f"{entity.colour} {entity.shape}"
+            return Ask("cut", kind, {"ref": ref}, self._story.halves[entity], (), ("cut side", ref))
+        if not cuts and chance.random() > (_UNCUT_YES if kind == "cut yes" else _UNCUT_COUNT):
+            return None
+        answer = YES_NO[not cuts] if kind == "cut yes" else str(cuts)
+        wrong = [] if kind == "cut yes" else [str(number) for number in range(4) if number != cuts]
+        return Ask("cut", kind, {}, answer, wrong, ("cut",))
+
+    def looks(self, chance: random.Random) -> Ask | None:
+        """What could be asked of a still as well."""
+        looks = self._story.looks
+        return _LOOKS[chance.choice(looks)](self._still, chance) if looks else None
+
+    def _number(self, chance: random.Random) -> Ask | None:
+        if self._story.numbers is None:
+            return None
+        before, after = self._story.numbers
+        others = {self._universe.number(chance) for _ in range(3)} - {after, before}
+        return Ask("change", "change number", {}, after, [before, *sorted(others)], ("number",))
+
+    def _about(
+        self,
+        chance: random.Random,
+        family: str,
+        wording: str,
+        entity: Entity,
+        answer: str,
+        wrong: list[str] | None = None,
+    ) -> Ask | None:
+        found = self._still.refer(chance, entity, family)
+        if found is None:
+            return None
+        return Ask(family, wording, {"ref": found[0]}, answer, wrong or (), (wording, entity))
+
+    def _of_shape(self, family: str, wording: str, entity: Entity, answer: str, wrong: list[str] | None = None) -> Ask:
+        """A question about a thing whose colour would give the answer away."""
+        return Ask(family, wording, {"ref": entity.shape}, answer, wrong or (), ("change", entity))
+
+    def _which(self, chance: random.Random, family: str, wording: str, right: Entity, other: Entity) -> Ask | None:
+        pair = (right, other) if chance.random() < 0.5 else (other, right)
+        if wording == "order change":
+            slots = {"ref": pair[0].shape, "other": pair[1].shape}
+            return Ask(family, wording, slots, right.shape, (), (wording,))
+        names = self._names(chance, *pair)
+        if names is None:
+            return None
+        return Ask(family, wording, names, names["ref" if pair[0] is right else "other"], (), (wording,))
+
+    def _names(self, chance: random.Random, one: Entity, other: Entity) -> dict[str, str] | None:
+        found = [self._still.refer(chance, entity, "name") for entity in (one, other)]
+        if found[0] is None or found[1] is None:
+            return None
+        return {"ref": found[0][0], "other": found[1][0]}
+
+    def _unseen(self, chance: random.Random, wording: str, values: tuple[str, ...]) -> Ask | None:
+        ref = self._still.absent(chance, "colour" if wording.startswith("change") else wording)
+        if ref is None:
+            return None
+        return Ask("unseen", wording, {"ref": ref}, UNSEEN, chance.sample(values, 3), (wording, ref))
+
+
+MAKERS: dict[str, tuple[Maker, float]] = {
+    "motion": (ClipQuestions.motion, 2),
+    "moves": (ClipQuestions.moves, 1),
+    "side": (ClipQuestions.side, 1.5),
+    "speed": (ClipQuestions.speed, 1.5),
+    "order": (ClipQuestions.order, 2.5),
+    "change": (ClipQuestions.change, 2.5),
+    "meeting": (ClipQuestions.meeting, 2.5),
+    "cut": (ClipQuestions.cut, 2),
+    "looks": (ClipQuestions.looks, 1),
+}
