@@ -1,6 +1,7 @@
 """Random models of the real transformers classes with real tokenizers and processors, built offline: tiny ones for
 tests, and one of a real model's size to measure."""
 
+import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -277,7 +278,7 @@ def qwen3_vl() -> tuple[Any, Any]:
     return _finished(Qwen3VLForConditionalGeneration(config), words), processor
 
 
-BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
+BUILDERS: dict[str, Callable[..., tuple[Any, Any]]] = {
     "llava": llava,
     "llava_onevision": llava_onevision,
     "qwen2_5_vl": qwen2_5_vl,
@@ -285,11 +286,29 @@ BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 
 
-def build(host: str, path: Path) -> Path:
-    """Writes the tiny checkpoint of ``host`` to ``path``; the same weights every time."""
+def build(host: str, path: Path, **sizes: Any) -> Path:
+    """Writes the tiny checkpoint of ``host`` to ``path``; the same weights every time.
+
+    Args:
+        sizes: arguments of the builder.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(20240611)
-        model, processor = BUILDERS[host]()
+        model, processor = BUILDERS[host](**sizes)
     model.save_pretrained(path)
     processor.save_pretrained(path)
     return path
+
+
+def main() -> None:
+    """``python -m evals.checkpoints HOST FOLDER``: a checkpoint for trying things where there is no real one."""
+    parser = argparse.ArgumentParser(description="Write a tiny checkpoint with random weights.")
+    parser.add_argument("host", choices=BUILDERS)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--side", type=int, help="pixels along a picture (llava_onevision only), a multiple of 8")
+    given = parser.parse_args()
+    build(given.host, given.folder, **({"side": given.side} if given.side else {}))
+
+
+if __name__ == "__main__":
+    main()
