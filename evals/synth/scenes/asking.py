@@ -26,6 +26,8 @@ class Ask:
         wrong: other answers to choose options from.
         about: what is asked, in the sense that it is asked but once in a sample.
         tells: entities and the attributes of theirs that question and answer together give away.
+        shadow: what might have been asked instead with the opposite answer. If that was given away, this is not asked
+            either: or the answer that is given away more seldom would be the better guess.
     """
 
     family: str
@@ -35,6 +37,7 @@ class Ask:
     wrong: Sequence[str] = ()
     about: tuple[object, ...] = ()
     tells: Tells = ()
+    shadow: "Ask | None" = None
 
 
 @dataclass
@@ -46,7 +49,7 @@ class Told:
 
     def gives_away(self, ask: Ask) -> bool:
         """Whether an earlier turn already tells the answer."""
-        if ask.about in self.asked:
+        if ask.about in self.asked or (ask.shadow is not None and self.gives_away(ask.shadow)):
             return True
         if ask.family not in ("colour", "shape", "size", "position", "presence"):
             return False

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 from evals.synth.scenes.asking import YES_NO, Ask
 from evals.synth.scenes.still_questions import StillQuestions
@@ -13,14 +14,13 @@ Maker = Callable[["ClipQuestions", random.Random], Ask | None]
 
 _ABSENT = 0.12
 #: How often a clip without cuts is asked about cuts, so that "no" and "0" are no better guesses than others.
-_UNCUT_YES, _UNCUT_COUNT = 0.16, 0.08
+_UNCUT_YES, _UNCUT_COUNT = 0.07, 0.035
 
 
 _LOOKS = {
     "colour": StillQuestions.colour,
     "shape": StillQuestions.shape,
     "presence": StillQuestions.presence,
-    "count": StillQuestions.count,
 }
 
 
@@ -104,7 +104,8 @@ class ClipQuestions:
             pool = [entity for entity in self._story.cast if entity.shape and (entity in changes) == yes]
             if len(changes) == sum(bool(entity.shape) for entity in self._story.cast) or not pool:
                 return None
-            return self._of_shape("change", kind, chance.choice(pool), YES_NO[not yes])
+            there = self._of_shape("change", kind, chance.choice(list(changes)), "yes")
+            return there if yes else replace(self._of_shape("change", kind, chance.choice(pool), "no"), shadow=there)
         if chance.random() < _ABSENT:
             return self._unseen(chance, kind, tuple(COLOURS))
         entity = chance.choice(list(changes))
@@ -115,12 +116,15 @@ class ClipQuestions:
 
     def meeting(self, chance: random.Random) -> Ask | None:
         """Whether two things meet, and which."""
-        yes = chance.random() < 0.5
-        pool = [(one, other) for one, other, met in self._story.meetings if met == yes]
+        met = any(met for _, _, met in self._story.meetings)
+        # Where nothing meets, the answer can only be no; elsewhere it is more often yes.
+        yes = met and chance.random() < 0.67
+        pool = [(one, other) for one, other, touched in self._story.meetings if touched == yes]
         if not pool:
             return None
         one, other = chance.choice(pool)
-        if yes and chance.random() < 0.4:
+        if met and chance.random() < 0.25:
+            one, other = next((one, other) for one, other, touched in self._story.meetings if touched)
             found = self._still.refer(chance, one, "meeting")
             answer = f"{other.colour} {other.shape}"
             wrong = {f"{entity.colour} {entity.shape}" for entity in self._story.cast if entity not in (one, other)}
@@ -128,8 +132,6 @@ class ClipQuestions:
             if found is None:
                 return None
             return Ask("meeting", "meeting which", {"ref": found[0]}, answer, sorted(wrong), ("meeting",))
-        if not any(met for _, _, met in self._story.meetings) and chance.random() < 0.5:
-            return None
         pair = (one, other) if chance.random() < 0.5 else (other, one)
         names = self._names(chance, *pair)
         if names is None:
@@ -207,13 +209,13 @@ class ClipQuestions:
 
 
 MAKERS: dict[str, tuple[Maker, float]] = {
-    "motion": (ClipQuestions.motion, 2),
-    "moves": (ClipQuestions.moves, 1),
-    "side": (ClipQuestions.side, 1.5),
-    "speed": (ClipQuestions.speed, 1.5),
-    "order": (ClipQuestions.order, 2.5),
+    "motion": (ClipQuestions.motion, 1.2),
+    "moves": (ClipQuestions.moves, 0.7),
+    "side": (ClipQuestions.side, 1),
+    "speed": (ClipQuestions.speed, 4),
+    "order": (ClipQuestions.order, 5),
     "change": (ClipQuestions.change, 2.5),
-    "meeting": (ClipQuestions.meeting, 2.5),
-    "cut": (ClipQuestions.cut, 2),
+    "meeting": (ClipQuestions.meeting, 6),
+    "cut": (ClipQuestions.cut, 3),
     "looks": (ClipQuestions.looks, 1),
 }

@@ -36,7 +36,7 @@ def reach(thing: Thing, time: float = 0.0) -> tuple[float, float]:
 
 
 class Painter:
-    """Draws one part of a world's frame at one size, reusing the backdrop.
+    """Draws one part of a world's frame at one size, reusing what rests.
 
     Args:
         width, height: of the pictures in pixels.
@@ -49,15 +49,19 @@ class Painter:
         x0, y0, x1, y1 = region
         self._scale = width / ((x1 - x0) * world.aspect), height / (y1 - y0)
         self._origin = x0 * world.aspect, y0
-        self._backdrop: tuple[Shot, Pixels] | None = None
+        self._resting: tuple[Shot, Pixels, tuple[Thing, ...]] | None = None
 
     def picture(self, time: float) -> Pixels:
-        """What is seen at ``time``: RGB ``[H, W, 3]``."""
+        """What is seen at ``time``: RGB ``[H, W, 3]``; the very same object as long as all that is seen rests."""
         shot = self._world.shot_at(time)
-        canvas = self._behind(shot).copy()
-        for thing in shot.things:
-            if thing.there(time):
-                self._draw(canvas, thing, time)
+        if self._resting is None or self._resting[0] is not shot:
+            self._resting = shot, *self._rest(shot)
+        _, canvas, others = self._resting
+        active = [thing for thing in others if thing.there(time)]
+        if active:
+            canvas = canvas.copy()
+        for thing in active:
+            self._draw(canvas, thing, time)
         return canvas
 
     def labels(self, time: float, patch: int) -> Labels:
@@ -82,12 +86,14 @@ class Painter:
         most = _most(things, patch, _THING_SHARE)
         return np.array(colours)[most], np.array(shapes)[most], _most(glyphs, patch, _INK_SHARE)
 
-    def _behind(self, shot: Shot) -> Pixels:
-        if self._backdrop is None or self._backdrop[0] is not shot:
-            x = self._axis(self._width, 0)
-            y = self._axis(self._height, 1)
-            self._backdrop = shot, paint(shot.backdrop, x, y)
-        return self._backdrop[1]
+    def _rest(self, shot: Shot) -> tuple[Pixels, tuple[Thing, ...]]:
+        """The backdrop with the things on it that rest, up to the first that does not; and the things from there on."""
+        canvas = paint(shot.backdrop, self._axis(self._width, 0), self._axis(self._height, 1))
+        for index, thing in enumerate(shot.things):
+            if not thing.rests:
+                return canvas, shot.things[index:]
+            self._draw(canvas, thing, 0.0)
+        return canvas, ()
 
     def _axis(self, count: int, axis: int) -> Plane:
         return np.asarray((np.arange(count, dtype=np.float32) + 0.5) / self._scale[axis] + self._origin[axis])

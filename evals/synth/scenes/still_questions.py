@@ -15,6 +15,10 @@ _APART = 0.14
 #: How often a question about an attribute is about something that is not there.
 _ABSENT = 0.14
 _MOST = 5
+#: High counts are seldom possible, and so taken where they are.
+_COUNT_WEIGHTS = (0.5, 0.6, 1.6, 3, 6, 24)
+_SIZE_WEIGHTS = {"small": 1, "medium": 1, "large": 3}
+_TRIES = 8
 _COLOURS = tuple(COLOURS)
 
 
@@ -44,7 +48,10 @@ class StillQuestions:
 
     def size(self, chance: random.Random) -> Ask | None:
         """The size of something; each size is as likely as its scarcity allows."""
-        wanted = chance.choice(tuple(SIZES))
+        there = sorted({entity.size for entity in self._shapes})
+        if not there:
+            return None
+        wanted = chance.choices(there, [_SIZE_WEIGHTS[size] for size in there])[0]
         entities = [entity for entity in self._shapes if entity.size == wanted]
         return self._attribute(chance, "size", tuple(SIZES), entities)
 
@@ -55,31 +62,29 @@ class StillQuestions:
     def presence(self, chance: random.Random) -> Ask | None:
         """Whether something is there: a pair, a shape, a colour, a number or a word."""
         yes, roll = chance.random() < 0.5, chance.random()
-        tells: Tells = ()
+        if not self._shapes:
+            return None
         if roll < 0.15:
             return self._presence_of_text(chance, yes=yes)
         if roll < 0.35:
             return self._presence_of_one(chance, yes=yes)
+        entity = chance.choice(self._shapes)
+        tells = ((entity, frozenset({"colour", "shape"})),)
+        there = _presence(f"{entity.colour} {entity.shape}", yes=True, tells=tells)
         if yes:
-            if not self._shapes:
-                return None
-            entity = chance.choice(self._shapes)
-            pair, tells = (entity.colour, entity.shape), ((entity, frozenset({"colour", "shape"})),)
-        else:
-            there = {(entity.colour, entity.shape) for entity in self._shapes}
+            return there
+        for _ in range(_TRIES):
             pair = self._near_miss(chance)
-            if pair in there:
-                return None
-        return _presence(f"{pair[0]} {pair[1]}", yes, tells)
+            if not self._number_of[" ".join(pair)]:
+                return _presence(" ".join(pair), yes=False, shadow=there)
+        return None
 
     def count(self, chance: random.Random) -> Ask | None:
         """How many things of a kind there are, from none to five, each number as likely as the scene allows."""
         groups: dict[int, list[str]] = {}
         for noun, number in self._groups(chance):
             groups.setdefault(number, []).append(noun)
-        number = chance.choice((0, 1, 2, 2, 3, 3, 4, 4, 4, 5, 5, 5))
-        if number not in groups:
-            return None
+        number = chance.choices(list(groups), [_COUNT_WEIGHTS[number] for number in groups])[0]
         noun = chance.choice(groups[number])
         wrong = [str(other) for other in range(_MOST + 1) if other != number]
         return Ask("count", "count", {"refs": plural(noun)}, str(number), wrong, ("count", noun))
@@ -192,10 +197,12 @@ class StillQuestions:
     def _presence_of_text(self, chance: random.Random, *, yes: bool) -> Ask | None:
         kind = chance.choice(("number", "word"))
         writing = self._still.writing(kind)
+        if writing is None:
+            return None
         if yes:
-            return _presence_of(kind, writing.text, yes=True) if writing else None
+            return _presence_of(kind, writing.text, yes=True)
         text = self._universe.number(chance) if kind == "number" else self._universe.word(chance)
-        return None if writing and writing.text == text else _presence_of(kind, text, yes=False)
+        return _presence_of(kind, text, yes=False) if text != writing.text else None
 
     def _presence_of_one(self, chance: random.Random, *, yes: bool) -> Ask | None:
         by_shape = chance.random() < 0.5
@@ -204,7 +211,7 @@ class StillQuestions:
         if not pool:
             return None
         value = chance.choice(pool)
-        return _presence(value if by_shape else f"{value} object", yes, ())
+        return _presence(value if by_shape else f"{value} object", yes=yes)
 
     def _groups(self, chance: random.Random) -> list[tuple[str, int]]:
         """Kinds of things and how many there are of each."""
@@ -246,7 +253,7 @@ NEAR_MAKERS: dict[str, tuple[Maker, float]] = {
     "size": (StillQuestions.size, 1.2),
     "position": (StillQuestions.position, 1.2),
     "presence": (StillQuestions.presence, 1.4),
-    "count": (StillQuestions.count, 2.4),
+    "count": (StillQuestions.count, 1.2),
     "number": (StillQuestions.number, 1.6),
     "word": (StillQuestions.word, 1.6),
     "relation": (StillQuestions.relation, 1.6),
@@ -255,9 +262,9 @@ NEAR_MAKERS: dict[str, tuple[Maker, float]] = {
 FAR_MAKERS = {name: made for name, made in NEAR_MAKERS.items() if name not in ("size", "position")}
 
 
-def _presence(noun: str, yes: bool, tells: Tells) -> Ask:
+def _presence(noun: str, *, yes: bool, tells: Tells = (), shadow: Ask | None = None) -> Ask:
     slots = {"a_ref": with_article(noun)}
-    return Ask("presence", "presence", slots, YES_NO[not yes], (), ("presence", noun), tells)
+    return Ask("presence", "presence", slots, YES_NO[not yes], (), ("presence", noun), tells, shadow)
 
 
 def _presence_of(kind: str, text: str, *, yes: bool) -> Ask:

@@ -188,6 +188,6 @@ def _alike(universe: Universe, chance: random.Random, colours: list[str], room: 
 
 
 def _size(chance: random.Random, crowd: int) -> str:
-    """Small things are as likely as others only where there is room for all."""
-    weights = (3, 3, 3) if crowd <= 2 else (4, 4, 2) if crowd <= 3 else (6, 5, 0.5)
+    """Large things are likely only where there is room for them."""
+    weights = (3, 3, 5) if crowd <= 2 else (4, 4, 4) if crowd <= 3 else (6, 5, 1)
     return chance.choices(("small", "medium", "large"), weights)[0]

@@ -54,7 +54,7 @@ class Story:
     meetings: list[tuple[Entity, Entity, bool]] = field(default_factory=list)
     cuts: int = 0
     halves: dict[Entity, str] = field(default_factory=dict)
-    looks: tuple[str, ...] = ("colour", "shape", "presence", "count")
+    looks: tuple[str, ...] = ("colour", "shape", "presence")
 
     @property
     def world(self) -> World:
@@ -93,7 +93,7 @@ def _coming(universe: Universe, chance: random.Random) -> Story:
     stage = _Stage(universe, chance)
     axis = chance.randrange(2)
     sides = [name for name, (along, _) in DIRECTIONS.items() if along == axis]
-    story = Story((), (), Still(stage.backdrop, ()), looks=("colour", "shape", "presence"))
+    story = Story((), (), Still(stage.backdrop, ()))
     steps = chance.choice(((1, 3), (1, 4), (2, 4), (2, 5), (1, 5), (3, 5)))
     acts = (
         ["comes", "comes", chance.choice(("leaves", "rests"))]
@@ -136,6 +136,8 @@ def _changing(universe: Universe, chance: random.Random) -> Story:
         painted = stage.swap(entity, paint=((0.0, entity.colour), (step - 0.5, after)))
         story.changes[painted] = step, entity.colour, after
         story.told.append((step, f"{the(entity)} turns {after}"))
+    if not story.changes:
+        return _changing(universe, chance)
     if numbered:
         before, after = universe.number(chance), universe.number(chance)
         step = chance.randint(2, 6)
@@ -160,7 +162,7 @@ def _meeting(universe: Universe, chance: random.Random) -> Story:
     mover = stage.shape("small", "medium")
     own = reach(mover.thing)[axis]
     end = chance.choice((5, 6))
-    met = chance.random() < 0.6
+    met = chance.random() < 0.75
     if met or chance.random() < 0.5:
         gap = -0.04 if met else chance.uniform(0.15, 0.22)
         stop = goal - sign * (half + own + gap)
@@ -325,4 +327,4 @@ def _and(parts: list[str]) -> str:
 
 
 _KINDS: tuple[Callable[[Universe, random.Random], Story], ...] = (_moving, _coming, _changing, _meeting, _cut)
-_WEIGHTS = (0.28, 0.22, 0.2, 0.16, 0.14)
+_WEIGHTS = (0.24, 0.22, 0.2, 0.22, 0.12)

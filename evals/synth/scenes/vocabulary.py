@@ -1,9 +1,9 @@
 """What scenes are made of, what it is called, and which combinations each split keeps for itself."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from typing import Literal, get_args
 
@@ -55,6 +55,7 @@ _WORDS = (
     *("TREE", "UP", "VAN", "VIDEO", "WALL", "WATER", "WAVE", "WEST", "WIND", "WOLF", "WOOD", "YARD", "YES"),
     *("ZEBRA", "ZERO", "ZOO"),
 )
+_TRIES = 30
 _CONSONANTS, _VOWELS = "BCDFGHJKLMNPQRSTVWXYZ", "AEIOU"
 
 
@@ -83,17 +84,27 @@ class Universe:
     shared: tuple[Pair, ...]
     own: tuple[Pair, ...]
 
+    @cached_property
+    def _allowed(self) -> frozenset[Pair]:
+        return frozenset((*self.shared, *self.own))
+
     def pair(self, chance: random.Random, colours: Sequence[str] | None = None) -> Pair:
         """A pair, from ``colours`` if given; in validation and test three in ten are the split's own."""
         pool = self.own if self.own and chance.random() < 0.3 else self.shared
-        while True:
+        for _ in range(_TRIES):
             pair = pool[int(chance.random() * len(pool))]
             if colours is None or pair[0] in colours:
                 return pair
+        return chance.choice([pair for pair in self.shared if colours is None or pair[0] in colours])
 
     def allows(self, colour: str, shape: str) -> bool:
         """Whether the pair may appear or be spoken of."""
-        return pair_split(colour, shape) in ("train", self.split)
+        return (colour, shape) in self._allowed
+
+    def without(self, pairs: Collection[Pair]) -> "Universe":
+        """The same without some pairs."""
+        shared, own = (tuple(pair for pair in kept if pair not in pairs) for kept in (self.shared, self.own))
+        return Universe(self.split, shared, own)
 
     def number(self, chance: random.Random) -> str:
         """Mostly two digits; in validation and test half are the split's own."""

@@ -77,6 +77,11 @@ class Thing:
         """The name of its first colour."""
         return self.paint[0][1]
 
+    @property
+    def rests(self) -> bool:
+        """Whether it is there all the time and stays as it is."""
+        return len(self.keys) == len(self.paint) == 1 and self.span == _EVER
+
     def there(self, time: float) -> bool:
         """Whether it exists at ``time``, in the frame or outside."""
         return self.span[0] <= time < self.span[1]
@@ -98,6 +103,11 @@ class Writing(Thing):
     def text_at(self, time: float) -> str:
         """What it says at ``time``."""
         return _latest(self.texts, time)
+
+    @property
+    def rests(self) -> bool:
+        """Whether it is there all the time and stays as it is."""
+        return super().rests and len(self.texts) == 1
 
     @property
     def text(self) -> str:
