@@ -1,0 +1,138 @@
+"""What is trained on is what the engine sees: layouts, logits, labels and losses."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from evals.synth.scenes import CLASSES, Sample, Scenes
+from tools.media.frames import Frames
+from tools.vlm.engine import Engine, Request
+from tools.vlm.loading import load_host
+from training.nano.batches import pack
+from training.nano.config import Mix, Sizes, recipe
+from training.nano.learner import Learner
+from training.nano.models import Models, export
+
+Tiny = Callable[[str], Models]
+FAMILIES = ("llava", "qwen2_5_vl")
+
+
+def _sizes(family: str) -> Sizes:
+    return replace(recipe("tiny").sizes, family=family, search=None if family == "qwen2_5_vl" else (32, 1, 2, 64))  # type: ignore[arg-type]
+
+
+def _samples(kind: str) -> list[Sample]:
+    scenes = Scenes("train")
+    return [(scenes.picture if kind == "picture" else scenes.clip)(index, turns=4) for index in range(3)]
+
+
+@pytest.mark.parametrize("kind", ["picture", "clip"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_packed_turns_are_the_engines_prompts(family: str, kind: str, tiny: Tiny, tmp_path: Path) -> None:
+    models = tiny(family)
+    export(models, _sizes(family), tmp_path)
+    host = load_host(tmp_path, host=family)
+    host.model.load_state_dict(models.host.state_dict())  # not rounded to bfloat16
+    engine = Engine(host)
+    samples = _samples(kind)
+    batch = pack(samples, [sample.turns for sample in samples], Mix(kind=kind), models.tokenizer)  # type: ignore[arg-type]
+    learner = Learner(models)
+    with torch.no_grad():
+        logits, _ = learner.speak(batch, learner.see(batch))
+    index = np.cumsum(batch.target.ravel() >= 0).reshape(batch.target.shape) - 1
+    for row, sample in enumerate(samples):
+        for number, turn in enumerate(sample.turns):
+            frames = Frames(sample.times, sample.frames, 0)
+            asked = engine.prefill(Request(frames, turn.question))
+            first = int(np.nonzero((batch.turn[row] == number) & (batch.target[row] >= 0))[0][0])
+            torch.testing.assert_close(logits[index[row, first]], asked.logits, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_score_counts_what_greedy_decoding_says(family: str, tiny: Tiny, tmp_path: Path) -> None:
+    models = tiny(family)
+    export(models, _sizes(family), tmp_path)
+    host = load_host(tmp_path, host=family)
+    host.model.load_state_dict(models.host.state_dict())
+    sample = _samples("picture")[0]
+    # What the model says is the answer of the first question, and a little more that of the second.
+    turns = list(sample.turns[:2])
+    said = [Engine(host).look(Frames(sample.times, sample.frames, 0), t.question, max_new_tokens=200) for t in turns]
+    texts = [models.tokenizer.decode(list(result.ids)[:5]) for result in said]
+    asked = [replace(turns[0], answer=texts[0], family="same"), replace(turns[1], answer=texts[1] + "!", family="other")]
+    batch = pack([sample], [asked], Mix(), models.tokenizer)
+    # The text ends where decoding went on, so that the end token cannot be right; it is no part of this test.
+    ends = batch.target == models.tokenizer.token_to_id("<|im_end|>")
+    batch = replace(batch, target=np.where(ends, -1, batch.target))
+    right, count = Learner(models).score(batch)
+    if models.tokenizer.encode(texts[0]).ids == list(said[0].ids)[:5]:
+        assert right["same"] == 1
+    assert right["other"] == 0
+    assert count["same"] == count["other"] == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_dense_labels_lie_where_their_patch_is_read(family: str, tiny: Tiny) -> None:
+    learner = Learner(tiny(family))
+    sample = _samples("picture")[0]
+    labels = np.arange(64).reshape(1, 8, 8)
+    batch = pack([replace(sample, colour=labels)], [()], Mix(), learner.models.tokenizer)
+    found = learner._dense_labels(batch, "colour")
+    changed = sample.frames.copy()
+    changed[:, 42:56, 70:84] = 255 - changed[:, 42:56, 70:84]
+    other = replace(batch, frames=changed[None])
+    seen, anew = learner.see(batch), learner.see(other)
+    assert set(seen.readings) == set(CLASSES)
+    if family == "llava":
+        # Before attention mixes patches, only the token of the changed patch differs.
+        embed = learner.models.host.model.vision_tower.embeddings
+        pixels = [torch.from_numpy(b.frames[0]).permute(0, 3, 1, 2).float() / 255 for b in (batch, other)]
+        differs = (embed(pixels[0]) != embed(pixels[1])).any(-1)[0, 1:]
+        assert found[0, differs, 0].tolist() == [3 * 8 + 5]
+    else:
+        assert found[0, 1 * 4 + 2].tolist() == [2 * 8 + 4, 2 * 8 + 5, 3 * 8 + 4, 3 * 8 + 5]
+        far = (seen.tokens - anew.tokens).abs().sum(-1)[0]
+        assert far.argmax() == 1 * 4 + 2
+
+
+def test_a_tower_is_one_module_in_both_models(tiny: Tiny) -> None:
+    models = tiny("llava")
+    assert models.search is not None
+    assert models.search.vision_model is models.host.model.vision_tower
+    names = [name for name, _ in Learner(models).parts.named_parameters()]
+    assert not any(name.startswith("search.vision_model") for name in names)
+
+
+def test_contrast_is_clips_loss(tiny: Tiny) -> None:
+    learner = Learner(tiny("llava"))
+    search = learner.models.search
+    samples = _samples("picture")
+    batch = pack(samples, [() for _ in samples], Mix(), learner.models.tokenizer)
+    seen = learner.see(batch, cls=True)
+    assert seen.cls is not None
+    loss = learner.contrast(batch, seen.cls)
+    pixels = torch.from_numpy(batch.frames[:, 0]).permute(0, 3, 1, 2).float() / 255
+    from transformers import CLIPImageProcessor
+
+    processor = CLIPImageProcessor(do_resize=False, do_center_crop=False, do_rescale=False)
+    values = processor(images=list(pixels), return_tensors="pt")["pixel_values"]
+    ids = torch.from_numpy(batch.caption)
+    assert search is not None
+    products = search(input_ids=ids, pixel_values=values).logits_per_image
+    own = torch.arange(3)
+    expected = (F.cross_entropy(products, own) + F.cross_entropy(products.T, own)) / 2
+    torch.testing.assert_close(loss, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_losses_are_those_that_the_stage_weighs(tiny: Tiny) -> None:
+    learner = Learner(tiny("llava"))
+    samples = _samples("picture")
+    batch = pack(samples, [sample.turns for sample in samples], Mix(), learner.models.tokenizer)
+    tower, answers = recipe("tiny").stages
+    assert set(learner.losses(batch, tower)) == {"dense", "contrast"}
+    assert set(learner.losses(batch, answers)) == {"language"}

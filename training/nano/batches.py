@@ -1,0 +1,210 @@
+"""What a step learns from: drawn samples as arrays. Nothing here imports torch, so that drawing processes start fast.
+
+Every question of a sample stands in one sequence behind the same pictures and sees the pictures and itself alone, at
+the places that it would have alone. So the pictures are read once for all questions, and each is exactly the prompt
+that ``tools.vlm`` builds for it.
+"""
+
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from evals.synth.scenes import Sample, Scenes, Split, Turn
+from training.nano.config import Mix, Stage
+from training.nano.vocabulary import END, TURN, id_of
+
+DESCRIBE = (
+    "Describe the picture.",
+    "What does the picture show?",
+    "What can be seen?",
+    "List everything that is visible.",
+)
+CAPTION = "caption"
+#: Batches that are drawn together, so that each can get sequences of like length.
+TOGETHER = 4
+#: Room for the samples of one group of batches.
+_STRIDE = 1 << 12
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Some batches of one kind to draw: the same job always gives the same.
+
+    Attributes:
+        first: index of the first sample.
+        batches: how many, each of ``mix.batch`` samples.
+    """
+
+    split: Split
+    seed: int
+    first: int
+    mix: Mix
+    batches: int = TOGETHER
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one kind and length, B of them with T frames, and texts of at most L tokens.
+
+    Attributes:
+        frames: uint8 ``[B, T, SIDE, SIDE, 3]``.
+        times: float64 ``[B, T]``.
+        ids: ``[B, L]``, the tokens behind the pictures.
+        turn: ``[B, L]``, which question a token belongs to, -1 for padding.
+        place: ``[B, L]``, how far behind the pictures the token stands.
+        target: ``[B, L]``, the token that is to be said next, -1 where nothing is learnt.
+        families: the family of each question of each sample.
+        labels: ``[B, T, 8, 8]`` for each kind of dense label.
+        caption: ``[B, C]``, the tokens of the captions with their end; padded with 0.
+    """
+
+    mix: Mix
+    frames: npt.NDArray[np.uint8]
+    times: npt.NDArray[np.float64]
+    ids: Ints
+    turn: Ints
+    place: Ints
+    target: Ints
+    families: tuple[tuple[str, ...], ...]
+    labels: dict[str, npt.NDArray[np.int64]]
+    caption: Ints
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def waste(self) -> float:
+        """The part of the text that is padding."""
+        return float((self.turn < 0).mean()) if self.turn.size else 0.0
+
+
+def jobs(stage: Stage, seed: int, group: int = 0) -> Iterator[Job]:
+    """The groups of `TOGETHER` batches of a stage from number ``group`` on, without end."""
+    shares = np.array([mix.share for mix in stage.mixes])
+    # Stages draw different samples, whatever their order and number.
+    own = zlib.crc32(stage.name.encode())
+    while True:
+        chance = np.random.default_rng([seed, own, group])
+        mix = stage.mixes[int(chance.choice(len(shares), p=shares / shares.sum()))]
+        yield Job("train", seed, ((own << 24) + group) * _STRIDE, mix)
+        group += 1
+
+
+def checks(stage: Stage, count: int, seed: int) -> list[Job]:
+    """Jobs of the validation split, about ``count`` samples of each kind that the stage sees."""
+    return [Job("validation", seed, 0, mix, batches=-(-count // mix.batch)) for mix in stage.mixes if count]
+
+
+def draw(job: Job, vocabulary: Path) -> list[Batch]:
+    """The batches of a job, with the tokens of the tokenizer in ``vocabulary``."""
+    scenes, mix, tokenizer = _scenes(job.split, job.seed), job.mix, _tokenizer(vocabulary)
+    make = scenes.picture if mix.kind == "picture" else scenes.clip
+    chance = np.random.default_rng([job.seed, job.first & 0xFFFFFFFF, job.first >> 32])
+    samples = [make(job.first + index, turns=mix.turns, scale=mix.scale) for index in range(job.batches * mix.batch)]
+    turns = [_turns(sample, mix, chance) for sample in samples]
+    lengths = [len(_row(asked, tokenizer)[0]) for asked in turns]
+    order = np.argsort(lengths, kind="stable").reshape(job.batches, mix.batch)
+    return [
+        pack([samples[at] for at in row], [turns[at] for at in row], mix, tokenizer, chance)
+        for row in chance.permutation(order)
+    ]
+
+
+def pack(
+    samples: Sequence[Sample],
+    turns: Sequence[Sequence[Turn]],
+    mix: Mix,
+    tokenizer: Tokenizer,
+    chance: np.random.Generator | None = None,
+) -> Batch:
+    """Samples and what is asked about each as one batch; captions are shortened at random if there is ``chance``."""
+    rows = [_row(asked, tokenizer) for asked in turns]
+    captions = [tokenizer.encode(_shortened(s.caption, chance)).ids[:159] for s in samples]
+    end = id_of(tokenizer, END)
+    return Batch(
+        mix=mix,
+        frames=np.stack([sample.frames for sample in samples]),
+        times=np.stack([sample.times for sample in samples]),
+        ids=_padded([row[0] for row in rows], 0),
+        turn=_padded([row[1] for row in rows], -1),
+        place=_padded([row[2] for row in rows], 0),
+        target=_padded([row[3] for row in rows], -1),
+        families=tuple(tuple(turn.family for turn in asked) for asked in turns),
+        labels={kind: np.stack([getattr(sample, kind) for sample in samples]) for kind in ("colour", "shape", "glyph")},
+        caption=_padded([[*ids, end] for ids in captions], 0),
+    )
+
+
+def _turns(sample: Sample, mix: Mix, chance: np.random.Generator) -> list[Turn]:
+    asked = list(sample.turns) if mix.turns else []
+    if chance.random() < mix.caption:
+        question = DESCRIBE[int(chance.integers(len(DESCRIBE)))]
+        asked.append(Turn(question=question, answer=sample.caption, family=CAPTION, scale=mix.scale))
+    return asked
+
+
+def _row(asked: Sequence[Turn], tokenizer: Tokenizer) -> tuple[list[int], list[int], list[int], list[int]]:
+    ids: list[int] = []
+    turns: list[int] = []
+    places: list[int] = []
+    targets: list[int] = []
+    ending, end = tokenizer.encode(TURN).ids, id_of(tokenizer, END)
+    for number, turn in enumerate(asked):
+        prompt = [*tokenizer.encode(turn.question.strip()).ids, *ending]
+        answer = tokenizer.encode(turn.answer).ids
+        ids += [*prompt, *answer]
+        turns += [number] * (len(prompt) + len(answer))
+        places += range(len(prompt) + len(answer))
+        targets += [*[-1] * (len(prompt) - 1), *answer, end]
+    return ids, turns, places, targets
+
+
+def _shortened(caption: str, chance: np.random.Generator | None) -> str:
+    """Half of the time only some of a caption's parts: people search for one thing, not for all that a scene shows."""
+    parts = re.split(r", | and |\. ", caption.rstrip("."))
+    if chance is None or len(parts) < 2 or chance.random() < 0.5:
+        return caption
+    kept = np.sort(chance.choice(len(parts), size=int(chance.integers(1, len(parts))), replace=False))
+    return ", ".join(parts[index] for index in kept)
+
+
+def _padded(rows: Sequence[Sequence[int]], value: int) -> Ints:
+    longest = max((len(row) for row in rows), default=0)
+    table = np.full((len(rows), longest), value, dtype=np.int64)
+    for row, values in zip(table, rows, strict=True):
+        row[: len(values)] = values
+    return table
+
+
+@lru_cache(maxsize=4)
+def _scenes(split: Split, seed: int) -> Scenes:
+    return Scenes(split, seed)
+
+
+@lru_cache(maxsize=2)
+def _tokenizer(vocabulary: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(vocabulary))
+
+
+def sentences(count: int, seed: int) -> Iterator[str]:
+    """All that is said about ``count`` training samples, for the tokenizer to learn from."""
+    scenes = Scenes("train", seed)
+    yield from DESCRIBE
+    for index in range(count):
+        sample = scenes.clip(index) if index % 4 == 3 else scenes.picture(index)
+        yield sample.caption
+        for turn in sample.turns:
+            yield turn.question
+            yield turn.answer
+
+
+__all__ = ["CAPTION", "DESCRIBE", "Batch", "Job", "checks", "draw", "jobs", "pack", "sentences"]

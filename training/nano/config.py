@@ -1,0 +1,212 @@
+"""What is trained and for how long: sizes, stages and what each stage sees, as frozen records."""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from evals.synth.scenes import Scale
+from tools.errors import BadInput, did_you_mean
+
+Kind = Literal["picture", "clip"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The parts of a model.
+
+    Attributes:
+        family: ``llava`` (CLIP tower with CLS, every frame a still) or ``qwen2_5_vl`` (merged patches, M-RoPE).
+        vision, text: width, layers, heads and inner width of the vision tower and of the decoder.
+        groups: heads of the decoder's keys and values.
+        search: the same for the contrastive text tower; None trains none (a tower without CLS has nothing to match).
+        space: length of the contrastive vectors.
+        vocabulary: most tokens of the tokenizer, which is learnt from what is said about ``samples`` samples.
+        context: most tokens of a prompt.
+    """
+
+    family: Literal["llava", "qwen2_5_vl"] = "llava"
+    vision: tuple[int, int, int, int] = (224, 5, 7, 672)
+    text: tuple[int, int, int, int] = (256, 6, 8, 512)
+    groups: int = 4
+    search: tuple[int, int, int, int] | None = (128, 2, 4, 384)
+    space: int = 128
+    vocabulary: int = 1536
+    samples: int = 2000
+    context: int = 8192
+
+
+@dataclass(frozen=True)
+class Mix:
+    """One kind of batch.
+
+    Attributes:
+        share: how often it comes, relative to the stage's others.
+        batch: samples of a batch.
+        turns: questions a sample.
+        caption: how often a sample is to be described as well.
+    """
+
+    kind: Kind = "picture"
+    scale: Scale = "near"
+    share: float = 1.0
+    batch: int = 32
+    turns: int = 8
+    caption: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training with a learning rate that warms up and falls to a tenth along a cosine.
+
+    Attributes:
+        share: its part of the whole time or of all steps.
+        rate: highest learning rate; ``tower`` is the factor of the vision tower's, 0 holds it fixed.
+        language, dense, contrast: weights of the losses; 0 leaves the loss out.
+        warmup: part of the stage in which the learning rate rises.
+    """
+
+    name: str
+    share: float
+    mixes: tuple[Mix, ...]
+    rate: float = 1e-3
+    tower: float = 1.0
+    language: float = 1.0
+    dense: float = 0.0
+    contrast: float = 0.0
+    warmup: float = 0.05
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a training run is made of. A run limited by ``steps`` gives the same parameters every time; one limited
+    by ``minutes`` goes as far as the machine gets.
+
+    Attributes:
+        save_minutes: how much work a kill can cost.
+        lines: steps between two lines of the log.
+        check_steps: steps between two measurements on the validation split; ``check`` samples of each kind.
+        ema: decay of the running mean of the parameters, which is what is exported.
+        workers: processes that draw; ``ahead`` jobs of four batches wait at most.
+        judge: questions of each family and scale in the final measurements, and clips among which one is searched.
+    """
+
+    name: str
+    sizes: Sizes
+    stages: tuple[Stage, ...]
+    minutes: float | None = None
+    steps: int | None = None
+    seed: int = 0
+    decay: float = 0.05
+    clip: float = 1.0
+    ema: float = 0.998
+    save_minutes: float = 3.0
+    lines: int = 20
+    check_steps: int = 500
+    check: int = 64
+    workers: int = 1
+    ahead: int = 3
+    judge: int = 200
+    clips: int = 200
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What the model is asked about in any stage."""
+        asked = {mix.kind for stage in self.stages for mix in stage.mixes if mix.turns and stage.language > 0}
+        return tuple(kind for kind in get_args(Kind) if kind in asked)
+
+    def limited(self, *, minutes: float | None = None, steps: int | None = None) -> "Recipe":
+        """The recipe with another limit; unchanged without one.
+
+        Raises:
+            BadInput: both limits, or one that allows nothing.
+        """
+        if minutes is not None and steps is not None:
+            raise BadInput("a run is limited by minutes or by steps", remedy="name one of the two", field="minutes")
+        if (minutes is not None and minutes <= 0) or (steps is not None and steps < len(self.stages)):
+            raise BadInput(
+                "the limit leaves a stage without a step", remedy=f"allow {len(self.stages)} steps", field="steps"
+            )
+        if minutes is None and steps is None:
+            return self
+        return replace(self, minutes=minutes, steps=steps)
+
+
+_TOWER = Stage(
+    "tower",
+    share=0.12,
+    mixes=(
+        Mix(batch=64, turns=0),
+        Mix(scale="far", share=0.25, batch=64, turns=0),
+        Mix("clip", share=0.35, batch=16, turns=0),
+    ),
+    language=0.0,
+    dense=1.0,
+    contrast=0.5,
+)
+_CAPTION = Stage(
+    "caption",
+    share=0.13,
+    mixes=(Mix(turns=0, caption=1.0), Mix("clip", share=0.15, batch=8, turns=0, caption=1.0)),
+    tower=0.3,
+    dense=0.3,
+    contrast=0.1,
+)
+_ANSWERS = Stage(
+    "answers",
+    share=0.40,
+    mixes=(Mix(caption=0.15), Mix(scale="far", share=0.2), Mix("clip", share=0.15, batch=8, turns=8)),
+    tower=0.3,
+    dense=0.2,
+    contrast=0.1,
+)
+_CLIPS = Stage(
+    "clips",
+    share=0.35,
+    mixes=(
+        Mix("clip", share=1.0, batch=8, turns=8, caption=0.1),
+        Mix("clip", scale="far", share=0.15, batch=8, turns=8),
+        Mix(share=0.6),
+        Mix(scale="far", share=0.15),
+    ),
+    rate=7e-4,
+    tower=0.2,
+    dense=0.1,
+    contrast=0.1,
+)
+_STAGES = (_TOWER, _CAPTION, _ANSWERS, _CLIPS)
+
+_TINY = (
+    Stage("tower", 0.4, (Mix(batch=16, turns=0),), rate=2e-3, language=0.0, dense=1.0, contrast=0.2, warmup=0.1),
+    Stage("answers", 0.6, (Mix(batch=16),), rate=2e-3, warmup=0.1),
+)
+
+RECIPES: dict[str, Recipe] = {
+    "nano": Recipe("nano", Sizes(), _STAGES, minutes=360),
+    "nano-qwen": Recipe(
+        "nano-qwen",
+        Sizes(family="qwen2_5_vl", vision=(256, 6, 8, 640), text=(256, 6, 4, 640), groups=2, search=None),
+        tuple(replace(stage, contrast=0.0) for stage in _STAGES),
+        minutes=240,
+    ),
+    "tiny": Recipe(
+        "tiny",
+        Sizes(vision=(64, 2, 4, 128), text=(64, 2, 4, 128), groups=2, search=(32, 1, 2, 64), space=32, samples=100),
+        _TINY,
+        steps=200,
+        check_steps=100,
+        check=32,
+        workers=0,
+        judge=10,
+        clips=20,
+    ),
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        BadInput: if there is none.
+    """
+    if name not in RECIPES:
+        raise BadInput(f"there is no training '{name}'", remedy=did_you_mean(name, RECIPES), field="config")
+    return RECIPES[name]

@@ -1,0 +1,276 @@
+"""What the models make of a batch, and how wrong it is."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+from evals.synth.scenes import PATCH, SIDE
+from training.nano.batches import Batch
+from training.nano.config import Stage
+from training.nano.models import GRID, Models
+from training.nano.vocabulary import END, IMAGE, IMAGE_PAD, OPENING, VIDEO_PAD, VISION_END, VISION_START, id_of
+
+#: Most patches show nothing; weighing them less keeps a head from learning only that.
+_NOTHING = 0.25
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the tower makes of a batch.
+
+    Attributes:
+        tokens: ``[B, N, D]`` in the decoder's width, in the order of the prompt.
+        readings: for each kind of dense label ``[B, N, patches, classes]``.
+        cls: ``[B, T, Dv]``, what the contrastive model reads; None for a tower without CLS.
+    """
+
+    tokens: Tensor
+    readings: dict[str, Tensor]
+    cls: Tensor | None
+
+
+class Learner:
+    """The models on their device, with the losses.
+
+    Args:
+        half: whether matrices are multiplied in bfloat16.
+    """
+
+    def __init__(self, models: Models, device: str = "cpu", *, half: bool = False) -> None:
+        self.models, self.device, self.half = models, torch.device(device), half
+        self.parts = models.parts().to(self.device).train()
+        self.llava = models.host.config.model_type == "llava"
+        self._mean = torch.tensor(OPENAI_CLIP_MEAN, device=self.device)[:, None, None] * 255
+        self._std = torch.tensor(OPENAI_CLIP_STD, device=self.device)[:, None, None] * 255
+        self._end = id_of(models.tokenizer, END)
+
+    def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
+        """The losses that the stage weighs, unweighted."""
+        with self._precision():
+            seen = self.see(batch, cls=stage.contrast > 0)
+            found = {}
+            if stage.language > 0 and batch.ids.size:
+                logits, wanted = self.speak(batch, seen)
+                found["language"] = F.cross_entropy(logits.float(), wanted)
+            if stage.dense > 0:
+                found["dense"] = self.dense(batch, seen)
+            if stage.contrast > 0 and seen.cls is not None:
+                found["contrast"] = self.contrast(batch, seen.cls)
+        return found
+
+    @torch.no_grad()
+    def score(self, batch: Batch) -> tuple[Counter[str], Counter[str]]:
+        """How many questions of each family are answered to the letter, and how many there are.
+
+        Every next token is the likeliest exactly where greedy decoding says the answer, so nothing is generated here.
+        Two more things count as families: the part of patches that show something which is named, and the captions that
+        match their own sample best in the batch.
+        """
+        right: Counter[str] = Counter()
+        asked: Counter[str] = Counter()
+        with self._precision():
+            seen = self.see(batch, cls=self.models.search is not None)
+            if seen.cls is not None:
+                right["match"] += int(
+                    (self.products(batch, seen.cls).argmax(0).cpu() == torch.arange(len(batch))).sum()
+                )
+                asked["match"] += len(batch)
+            for kind, reading in seen.readings.items():
+                labels = self._dense_labels(batch, kind)
+                there = labels > 0
+                right[f"patch {kind}"] += int(((reading.argmax(-1) == labels) & there).sum())
+                asked[f"patch {kind}"] += int(there.sum())
+            if not batch.ids.size:
+                return right, asked
+            logits, wanted = self.speak(batch, seen)
+        target = torch.from_numpy(batch.target)
+        wrong = torch.zeros_like(target, dtype=torch.bool)
+        wrong[target >= 0] = (logits.argmax(-1) != wanted).cpu()
+        for row, families in enumerate(batch.families):
+            for number, family in enumerate(families):
+                asked[family] += 1
+                right[family] += int(not wrong[row, torch.from_numpy(batch.turn[row] == number)].any())
+        return right, asked
+
+    # --- seeing ----------------------------------------------------------------------------------------------------
+
+    def see(self, batch: Batch, *, cls: bool = False) -> Seen:
+        """Runs the tower and the connector."""
+        count, length = batch.frames.shape[:2]
+        pixels = torch.from_numpy(batch.frames).to(self.device).flatten(0, 1).permute(0, 3, 1, 2)
+        pixels = (pixels.float() - self._mean) / self._std
+        model, heads = self.models.host.model, self.models.heads
+        if self.llava:
+            tower = model.vision_tower
+            hidden = tower.pre_layrnorm(tower.embeddings(pixels))
+            for layer in tower.encoder.layers:
+                hidden = layer(hidden, None)
+            patches = hidden[:, 1:]
+            read = patches.reshape(count, length * GRID * GRID, -1)
+            tokens = model.multi_modal_projector(read)
+            pooled = tower.post_layernorm(hidden[:, 0]).view(count, length, -1) if cls else None
+        else:
+            tokens = read = self._merged(pixels.view(count, length, 3, SIDE, SIDE))
+            pooled = None
+        shape = (*read.shape[:2], 1 if self.llava else 4, -1)
+        readings = {kind: head(read).float().view(shape) for kind, head in heads.items()}
+        return Seen(tokens, readings, pooled)
+
+    def _merged(self, pixels: Tensor) -> Tensor:
+        """Qwen's tokens ``[B, slices * 16, D]`` of frames ``[B, T, 3, H, W]``; two frames make a slice."""
+        if pixels.shape[1] % 2:
+            pixels = torch.cat([pixels, pixels[:, -1:]], dim=1)
+        count, length = pixels.shape[:2]
+        half = GRID // 2
+        # The processor's order: slice, group of 2 x 2 patches, patch; and within a patch channel, frame, pixel.
+        cut = pixels.view(count, length // 2, 2, 3, half, 2, PATCH, half, 2, PATCH)
+        flat = cut.permute(0, 1, 4, 7, 5, 8, 3, 2, 6, 9).reshape(count * (length // 2) * GRID * GRID, -1)
+        sizes = torch.tensor([[length // 2, GRID, GRID]] * count, device=self.device)
+        tokens: Tensor = self.models.host.model.visual(flat, sizes).pooler_output
+        return tokens.view(count, length // 2 * half * half, -1)
+
+    # --- speaking --------------------------------------------------------------------------------------------------
+
+    def speak(self, batch: Batch, seen: Seen) -> tuple[Tensor, Tensor]:
+        """Logits ``[M, V]`` where an answer's tokens are to be said, and those tokens ``[M]``."""
+        model = self.models.host.model
+        length = batch.frames.shape[1]
+        opening, visual = self._opening(length)
+        prefix = model.language_model.embed_tokens(opening).expand(len(batch), -1, -1).to(seen.tokens.dtype)
+        prefix = prefix.clone()
+        prefix[:, visual] = seen.tokens
+        text = model.language_model.embed_tokens(self._tensor(batch.ids)).to(prefix.dtype)
+        hidden = model.language_model(
+            inputs_embeds=torch.cat([prefix, text], dim=1),
+            attention_mask=self._mask(batch, len(opening)),
+            position_ids=self._positions(batch, opening),
+            use_cache=False,
+        ).last_hidden_state[:, len(opening) :]
+        target = self._tensor(batch.target)
+        there = target >= 0
+        return self.models.host.lm_head(hidden[there]), target[there]
+
+    def _opening(self, length: int) -> tuple[Tensor, Tensor]:
+        """The tokens before the first question, and which of them are cells."""
+        tokenizer = self.models.tokenizer
+        start = tokenizer.encode(OPENING).ids
+        if self.llava:
+            image, newline = id_of(tokenizer, IMAGE), tokenizer.encode("\n").ids
+            ids = [*start, *([image] * GRID * GRID + newline) * length]
+            cell = image
+        else:
+            cell = id_of(tokenizer, IMAGE_PAD if length == 1 else VIDEO_PAD)
+            cells = (length + 1) // 2 * (GRID // 2) ** 2
+            ids = [*start, id_of(tokenizer, VISION_START), *[cell] * cells, id_of(tokenizer, VISION_END)]
+        opening = torch.tensor(ids, device=self.device)
+        return opening, torch.nonzero(torch.eq(opening, cell))[:, 0]
+
+    def _mask(self, batch: Batch, before: int) -> Tensor:
+        """bool ``[B, 1, S, S]``: a token sees the opening and the tokens of its own question that came before."""
+        turn = self._tensor(batch.turn)
+        group = F.pad(turn + 1, (before, 0))
+        size = group.shape[1]
+        shared = torch.arange(size, device=self.device) < before
+        allowed = (group[:, :, None] == group[:, None, :]) | shared
+        return (allowed & torch.ones(size, size, dtype=torch.bool, device=self.device).tril())[:, None]
+
+    def _positions(self, batch: Batch, opening: Tensor) -> Tensor:
+        """``[B, S]``, or ``[3, B, S]`` with M-RoPE."""
+        place = self._tensor(batch.place)
+        if self.llava:
+            before = torch.arange(len(opening), device=self.device).expand(len(batch), -1)
+            return torch.cat([before, place + len(opening)], dim=1)
+        count, length = batch.frames.shape[:2]
+        slices = (length + 1) // 2
+        kinds = torch.zeros_like(opening)
+        kinds[self._opening(length)[1]] = 1 if length == 1 else 2
+        sizes = torch.tensor([[slices, GRID, GRID]] * count, device=self.device)
+        spans = batch.times[:, -1] - batch.times[:, 0]
+        seconds = [2 * span / (length - 1) if span > 0 else 2.0 for span in spans] if length > 1 else None
+        before, _ = self.models.host.model.get_rope_index(
+            opening.expand(count, -1),
+            kinds.expand(count, -1),
+            image_grid_thw=sizes if length == 1 else None,
+            video_grid_thw=sizes if length > 1 else None,
+            second_per_grid_ts=seconds,
+        )
+        following = before[:, :, -1:] + 1
+        return torch.cat([before, place + following], dim=2)
+
+    # --- what the tower is taught ------------------------------------------------------------------------------------
+
+    def dense(self, batch: Batch, seen: Seen) -> Tensor:
+        """Cross entropy of the readings of every patch, a mean over the kinds of labels."""
+        found = []
+        for kind, reading in seen.readings.items():
+            weight = torch.ones(reading.shape[-1], device=self.device)
+            weight[0] = _NOTHING
+            labels = self._dense_labels(batch, kind)
+            found.append(F.cross_entropy(reading.flatten(0, -2), labels.flatten(), weight=weight))
+        return torch.stack(found).mean()
+
+    def _dense_labels(self, batch: Batch, kind: str) -> Tensor:
+        """``[B, N, patches]``; of two frames in a slice the first counts."""
+        labels = self._tensor(batch.labels[kind])
+        if self.llava:
+            return labels.flatten(1)[..., None]
+        half = GRID // 2
+        groups = labels[:, ::2].reshape(len(batch), -1, half, 2, half, 2).transpose(3, 4)
+        return groups.reshape(len(batch), -1, 4)
+
+    def contrast(self, batch: Batch, cls: Tensor) -> Tensor:
+        """CLIP's symmetric loss between captions and the mean vector of a sample's frames (Radford et al.,
+        arXiv:2103.00020)."""
+        products = self.products(batch, cls)
+        own = torch.arange(len(batch), device=self.device)
+        return (F.cross_entropy(products, own) + F.cross_entropy(products.T, own)) / 2
+
+    def products(self, batch: Batch, cls: Tensor) -> Tensor:
+        """Scaled products ``[B, B]`` of pictures and captions."""
+        search: Any = self.models.search
+        pictures = F.normalize(F.normalize(search.visual_projection(cls).float(), dim=-1).mean(1), dim=-1)
+        ids = self._tensor(batch.caption)
+        # Padding stands behind the end token, where causal attention keeps it out of sight.
+        texts = search.text_projection(search.text_model(input_ids=ids).pooler_output).float()
+        scale = search.logit_scale.clamp(max=4.6052).exp()
+        products = scale * pictures @ F.normalize(texts, dim=-1).T
+        # Scenes that read the same are no mistakes of one another.
+        same = (ids[:, None] == ids[None]).all(-1)
+        return products.masked_fill(same & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device), -1e4)
+
+    def _tensor(self, values: npt.NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+    def _precision(self) -> Any:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()
+
+
+def total(losses: Mapping[str, Tensor], stage: Stage) -> Tensor:
+    """The sum of the losses as the stage weighs them."""
+    return torch.stack([getattr(stage, name) * loss for name, loss in losses.items()]).sum()
+
+
+def multiplies_half(device: str) -> bool:
+    """Whether bfloat16 is multiplied in hardware; emulated it is a third as fast as float32."""
+    if not device.startswith("cpu"):
+        return True
+    return bool(torch.cpu.get_capabilities().get("amx_bf16") or torch.cpu.get_capabilities().get("avx512_bf16"))
+
+
+@contextmanager
+def evaluating(parts: torch.nn.Module) -> Iterator[None]:
+    """The parts in evaluation mode for a while."""
+    parts.eval()
+    try:
+        yield
+    finally:
+        parts.train()

@@ -1,0 +1,273 @@
+"""The training loop: stages, their learning rates, the log, and going on where a run was cut off."""
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+from training.nano import batches, state
+from training.nano.batches import Batch
+from training.nano.config import Recipe, Stage
+from training.nano.feed import Feed
+from training.nano.learner import Learner, evaluating, multiplies_half, total
+from training.nano.models import Models, build
+from training.nano.vocabulary import learn
+
+#: Learning rate at a stage's end, as a part of its highest.
+_FLOOR = 0.1
+
+Row = dict[str, Any]
+
+
+class Training:
+    """A run in a folder: ``tokens.json``, ``state.pt`` and ``log.jsonl``.
+
+    Args:
+        out: the folder; made if it is not there.
+        resume: whether to go on with what is in it; otherwise it is begun anew.
+        device: ``auto`` takes a GPU if there is one.
+        tell: called with every line of the log.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        *,
+        resume: bool = False,
+        device: str = "auto",
+        tell: Callable[[Row], None] | None = None,
+    ) -> None:
+        self.recipe, self.out, self._tell = recipe, out, tell
+        out.mkdir(parents=True, exist_ok=True)
+        self._state, self._log = out / "state.pt", out / "log.jsonl"
+        resume = resume and self._state.is_file()
+        if resume:
+            _mend(self._log)
+        else:
+            for path in (self._state, self._log, self.tokens):
+                path.unlink(missing_ok=True)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        with torch.random.fork_rng():
+            torch.manual_seed(recipe.seed)
+            self.learner = Learner(build(recipe.sizes, self._vocabulary()), device, half=multiplies_half(device))
+        self._optimizer = _optimizer(self.learner, recipe)
+        self._average = state.Average(self.learner.parts, recipe.ema)
+        self.progress = state.Progress()
+        if resume:
+            self.progress = state.load(self._state, recipe, self.learner.parts, self._optimizer, self._average)
+            self._write({"event": "resume", **vars(self.progress)})
+
+    @property
+    def models(self) -> Models:
+        """What is trained."""
+        return self.learner.models
+
+    @property
+    def tokens(self) -> Path:
+        """The tokenizer's file."""
+        return self.out / "tokens.json"
+
+    def run(self, *, stop_after: int | None = None) -> None:
+        """Trains all stages that are left; the state is written every few minutes and at the end of each.
+
+        Args:
+            stop_after: end, as a kill would, after this many steps of all stages together.
+        """
+        with Feed(self.tokens, self.recipe.workers, self.recipe.ahead) as feed:
+            while self.progress.stage < len(self.recipe.stages):
+                stage = self.recipe.stages[self.progress.stage]
+                if not self._stage(stage, feed, stop_after):
+                    return
+                self._note("validation", stage, **self.check(stage, feed))
+                self.progress = self.progress.next_stage()
+                self._save()
+
+    def averaged(self) -> Any:
+        """A context in which the models hold the running mean of their parameters, which is what is exported."""
+        return self._average.applied()
+
+    def check(self, stage: Stage, feed: Feed) -> Row:
+        """Accuracy on the validation split by family, near and far apart."""
+        right: dict[str, Counter[str]] = {}
+        asked: dict[str, Counter[str]] = {}
+        jobs = batches.checks(stage, self.recipe.check, self.recipe.seed)
+        with self.averaged(), evaluating(self.learner.parts), closing(feed.batches(jobs)) as found:
+            for batch in found:
+                key = f"{batch.mix.kind} {batch.mix.scale}"
+                good, count = self.learner.score(batch)
+                right[key] = right.get(key, Counter()) + good
+                asked[key] = asked.get(key, Counter()) + count
+        return {
+            "accuracy": {
+                key: {family: [right[key][family], asked[key][family]] for family in sorted(asked[key])}
+                for key in sorted(asked)
+            }
+        }
+
+    # --- one stage ---------------------------------------------------------------------------------------------------
+
+    def _stage(self, stage: Stage, feed: Feed, stop_after: int | None) -> bool:
+        """Trains a stage from where it stands; False if it was stopped before its end."""
+        group, begin = divmod(self.progress.step, batches.TOGETHER)
+        jobs = batches.jobs(stage, self.recipe.seed, group)
+        saved = begun = time.monotonic()
+        meter = _Meter()
+        with closing(feed.batches(jobs)) as found:
+            while (part := self._part(stage)) < 1:
+                waited = time.monotonic()
+                batch = next(found)
+                if begin > 0:
+                    begin -= 1
+                    continue
+                meter.waiting += time.monotonic() - waited
+                losses, norm = self._step(stage, batch, _rate(stage, part))
+                self.progress.step += 1
+                now = time.monotonic()
+                self.progress.seconds, begun = self.progress.seconds + now - begun, now
+                meter.add(batch, losses, norm)
+                if self.progress.step % self.recipe.lines == 0:
+                    rate = self._optimizer.param_groups[-1]["lr"]
+                    self._note("step", stage, rate=rate, **meter.read())
+                    meter = _Meter()
+                if stop_after is not None and self.progress.steps >= stop_after:
+                    return False
+                if self.progress.step % self.recipe.check_steps == 0:
+                    self._note("validation", stage, **self.check(stage, feed))
+                    meter = _Meter()
+                if now - saved > self.recipe.save_minutes * 60:
+                    self._save()
+                    saved = now
+        return True
+
+    def _step(self, stage: Stage, batch: Batch, rate: float) -> tuple[Mapping[str, float], float]:
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * (stage.tower if group["tower"] else 1.0)
+        for parameter in self._tower():
+            parameter.requires_grad_(stage.tower > 0)
+        losses = self.learner.losses(batch, stage)
+        self._optimizer.zero_grad(set_to_none=True)
+        total(losses, stage).backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.learner.parts.parameters(), self.recipe.clip)
+        self._optimizer.step()
+        self._average.update(self.progress.steps)
+        return {name: float(loss.detach()) for name, loss in losses.items()}, float(norm)
+
+    def _tower(self) -> Iterator[torch.nn.Parameter]:
+        for group in self._optimizer.param_groups:
+            if group["tower"]:
+                yield from group["params"]
+
+    def _part(self, stage: Stage) -> float:
+        """How much of the stage is done, 0..1."""
+        share = stage.share / sum(other.share for other in self.recipe.stages)
+        if self.recipe.steps is not None:
+            return self.progress.step / max(1, round(self.recipe.steps * share))
+        assert self.recipe.minutes is not None
+        return self.progress.seconds / (self.recipe.minutes * 60 * share)
+
+    # --- files -------------------------------------------------------------------------------------------------------
+
+    def _vocabulary(self) -> Tokenizer:
+        """The tokenizer, learnt once for a folder."""
+        if self.tokens.is_file():
+            return Tokenizer.from_file(str(self.tokens))
+        sizes = self.recipe.sizes
+        tokenizer = learn(batches.sentences(sizes.samples, self.recipe.seed), sizes.vocabulary)
+        tokenizer.save(str(self.tokens))
+        return tokenizer
+
+    def _save(self) -> None:
+        state.save(self._state, self.recipe, self.progress, self.learner.parts, self._optimizer, self._average)
+
+    def _note(self, event: str, stage: Stage, **more: Any) -> None:
+        self._write({"event": event, "stage": stage.name, "step": self.progress.step, **more})
+
+    def _write(self, row: Row) -> None:
+        with self._log.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+        if self._tell is not None:
+            self._tell(row)
+
+
+class _Meter:
+    """Means and speed between two lines of the log."""
+
+    def __init__(self) -> None:
+        self.begun, self.waiting = time.monotonic(), 0.0
+        self.steps = self.samples = self.turns = 0
+        self.waste = 0.0
+        self.norms: list[float] = []
+        self.losses: dict[str, list[float]] = {}
+
+    def add(self, batch: Batch, losses: Mapping[str, float], norm: float) -> None:
+        self.steps += 1
+        self.samples += len(batch)
+        self.turns += sum(map(len, batch.families))
+        self.waste += batch.waste
+        self.norms.append(norm)
+        for name, loss in losses.items():
+            self.losses.setdefault(name, []).append(loss)
+
+    def read(self) -> Row:
+        seconds = time.monotonic() - self.begun
+        return {
+            "steps": self.steps,
+            "samples": self.samples,
+            "turns": self.turns,
+            "seconds": round(seconds, 3),
+            "loss": {name: round(_mean(values), 5) for name, values in self.losses.items()},
+            "norm": round(_mean(self.norms), 4),
+            "samples_per_second": round(self.samples / seconds, 2),
+            "waiting": round(self.waiting / seconds, 4),
+            "padding": round(self.waste / self.steps, 4),
+        }
+
+
+def _mend(log: Path) -> None:
+    """Cuts off a line that a kill left half written."""
+    if log.is_file():
+        whole = log.read_bytes()
+        log.write_bytes(whole[: whole.rfind(b"\n") + 1])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _rate(stage: Stage, part: float) -> float:
+    """The learning rate where ``part`` of a stage is done."""
+    if part < stage.warmup:
+        # The first step moves a little too.
+        return stage.rate * max(part / stage.warmup, 0.02)
+    along = (part - stage.warmup) / (1 - stage.warmup)
+    return stage.rate * (_FLOOR + (1 - _FLOOR) * (1 + math.cos(math.pi * along)) / 2)
+
+
+def _optimizer(learner: Learner, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW in four groups: the vision tower or not, matrices (which decay) or not."""
+    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in learner.parts.named_parameters():
+        tower = ".vision_tower." in name or ".visual." in name
+        decays = parameter.ndim > 1 and "embed" not in name
+        groups.setdefault((tower, decays), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": params, "tower": tower, "weight_decay": recipe.decay if decays else 0.0}
+            for (tower, decays), params in sorted(groups.items(), key=lambda item: (not item[0][0], item[0][1]))
+        ],
+        lr=1e-3,
+        betas=(0.9, 0.95),
+        fused=True,
+    )
+
+
+__all__ = ["Row", "Training"]

@@ -1,0 +1,37 @@
+"""From a finished run to a checkpoint with its card: the mean of the parameters, its temperature, its figures."""
+
+import json
+from pathlib import Path
+
+from tools.vlm.engine import Engine
+from tools.vlm.loading import load_host
+from training.nano import measure
+from training.nano.card import card
+from training.nano.loop import Training
+from training.nano.models import export, parameters
+
+
+def release(training: Training, folder: Path) -> Path:
+    """Writes the checkpoint, fits its temperature on the validation split, measures it on the test split and writes
+    ``README.md`` and ``measured.json`` beside the weights."""
+    recipe = training.recipe
+    with training.averaged():
+        export(training.models, recipe.sizes, folder)
+        # Few questions fit one number.
+        asked = [
+            question
+            for kind in recipe.kinds
+            for question in measure.questions("validation", kind, "near", max(5, recipe.judge // 10), seed=recipe.seed)
+        ]
+        fitted = measure.temperature(Engine(load_host(folder)), asked)
+        export(training.models, recipe.sizes, folder, temperature=fitted)
+    measured = measure.examine(folder, recipe.judge, recipe.clips, kinds=recipe.kinds)
+    facts = {
+        "parameters": parameters(training.models.host),
+        "vocabulary": training.models.tokenizer.get_vocab_size(),
+        "steps": training.progress.steps,
+        "seconds": training.progress.seconds_before,
+    }
+    (folder / "measured.json").write_text(json.dumps({**facts, **measured}, indent=1) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(card(recipe, facts, measured), encoding="utf-8")
+    return folder
