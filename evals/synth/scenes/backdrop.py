@@ -16,8 +16,8 @@ Pixels = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.floating]
 
 _TEXTURES: tuple[Texture, ...] = get_args(Texture)
-#: How far apart two colours are at least where one lies on the other.
-_CONTRAST = 95.0
+#: How far apart two colours are at least where one lies on the other; black and white are 765 apart.
+_CONTRAST = 200.0
 #: How many colours stand out from a backdrop at least.
 _LEAST_COLOURS = 7
 _LATTICE = 64
@@ -39,19 +39,22 @@ def _any_backdrop(chance: random.Random) -> Backdrop:
     return Backdrop(texture, colours, chance.uniform(0.09, 0.3), chance.uniform(0, math.pi), chance.uniform(0, 50))
 
 
-@lru_cache(maxsize=4096)
-def contrast(one: RGB, other: RGB) -> float:
-    """Distance of two colours as the eye weighs them, 0 to about 760."""
-    red = (one[0] + other[0]) / 2
-    dr, dg, db = (a - b for a, b in zip(one, other, strict=True))
-    return math.sqrt((2 + red / 256) * dr * dr + 4 * dg * dg + (2 + (255 - red) / 256) * db * db)
-
-
-def showing(backdrop: Backdrop) -> list[str]:
+def showing(backdrop: Backdrop) -> tuple[str, ...]:
     """The colours that stand out from both colours of a backdrop."""
-    one, other = backdrop.colours
-    least = 2 * _CONTRAST
-    return [name for name, rgb in COLOURS.items() if contrast(rgb, one) > least and contrast(rgb, other) > least]
+    return _standing_out(backdrop.colours)
+
+
+@lru_cache(maxsize=64)
+def _standing_out(grounds: tuple[RGB, RGB]) -> tuple[str, ...]:
+    least = _CONTRAST**2
+    return tuple(name for name, rgb in COLOURS.items() if all(_distance(rgb, ground) > least for ground in grounds))
+
+
+def _distance(one: RGB, other: RGB) -> float:
+    """Squared distance of two colours as the eye weighs them."""
+    (r0, g0, b0), (r1, g1, b1) = one, other
+    red = (r0 + r1) / 512
+    return (2 + red) * (r0 - r1) ** 2 + 4 * (g0 - g1) ** 2 + (3 - red) * (b0 - b1) ** 2
 
 
 def paint(backdrop: Backdrop, x: Plane, y: Plane) -> Pixels:

@@ -126,17 +126,19 @@ class Painter:
         right, bottom = min(math.ceil(right) + 1, self._width), min(math.ceil(bottom) + 1, self._height)
         if left >= right or top >= bottom:
             return
-        fine = 4 if max(right - left, bottom - top) <= 256 else 2
+        fine = 4 if (right - left) * (bottom - top) <= 1600 else 3 if right - left <= 256 else 2
         mask = np.zeros(((bottom - top) * fine, (right - left) * fine), np.uint8)
         placed = (corners - np.array((left, top), np.float32)) * fine - 0.5
         cv2.fillPoly(mask, _rings(placed, rings), (255,), shift=_SHIFT)
-        share = cv2.resize(mask, (right - left, bottom - top), interpolation=cv2.INTER_AREA)[..., None]
+        share = cv2.resize(mask, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
         under = canvas[top:bottom, left:right]
-        ink = np.multiply(share, np.array(rgb, np.uint16), dtype=np.uint16)
-        ink += np.multiply(255 - share, under, dtype=np.uint16)
-        ink += 127
-        ink //= 255
-        under[:] = ink
+        # Channels lie side by side in rows: a last axis of three would make every step slow.
+        shares = cv2.merge((share, share, share)).reshape(bottom - top, -1).astype(np.uint16)
+        blend = shares * np.tile(np.array(rgb, np.uint16), right - left)
+        blend += (255 - shares) * under.reshape(bottom - top, -1)
+        blend += 127
+        blend //= 255
+        under[:] = blend.reshape(under.shape)
 
 
 def _rings(corners: Plane, rings: Rings) -> list[npt.NDArray[np.int32]]:
@@ -153,9 +155,9 @@ def _most(ids: npt.NDArray[np.uint8], patch: int, share: float) -> npt.NDArray[n
         return np.zeros((rows, columns), np.int64)
     flat = _patches(ids.shape[0], ids.shape[1], patch) * kinds + ids.reshape(-1)
     counts = np.bincount(flat, minlength=rows * columns * kinds).reshape(rows, columns, kinds)
-    best = counts[..., 1:].argmax(axis=-1) + 1
-    enough = np.take_along_axis(counts, best[..., None], -1)[..., 0] >= share * patch * patch
-    return np.where(enough, best, 0)
+    counted = counts[..., 1:]
+    enough = counted.max(axis=-1) >= share * patch * patch
+    return np.asarray((counted.argmax(axis=-1) + 1) * enough, np.int64)
 
 
 @lru_cache(maxsize=8)

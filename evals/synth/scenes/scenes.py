@@ -23,7 +23,7 @@ from evals.synth.scenes.vocabulary import Split, place_of, universe
 from evals.synth.scenes.world import World
 
 #: How often a question is sought for each that is wanted.
-_SEARCHES = 8
+_SEARCHES = {"picture": 8, "clip": 24}
 
 S = TypeVar("S")
 
@@ -50,7 +50,7 @@ class Scenes:
             text = caption(still, place_of((region[0] + region[2]) / 2, (region[1] + region[3]) / 2))
         makers = NEAR_MAKERS if scale == "near" else FAR_MAKERS
         source = StillQuestions(still, self._universe, placed=scale == "near")
-        asked = _turns(source, makers, chance, turns, scale)
+        asked = _turns(source, makers, chance, turns, scale, _SEARCHES["picture"])
         times = np.zeros(1)
         return _sample(world, times, text, asked, Wear(chance) if self._split == "train" else None)
 
@@ -58,7 +58,7 @@ class Scenes:
         """`CLIP_FRAMES` frames in which something happens, with up to ``turns`` questions."""
         chance = self._chance("clip", index, scale)
         story = random_story(self._universe, chance)
-        asked = _turns(ClipQuestions(story, self._universe), CLIP_MAKERS, chance, turns, scale)
+        asked = _turns(ClipQuestions(story, self._universe), CLIP_MAKERS, chance, turns, scale, _SEARCHES["clip"])
         world = story.world if scale == "near" else set_back(story.world, chance)[0]
         steps = np.arange(CLIP_FRAMES, dtype=np.float64)
         sample = _sample(world, steps, story_caption(story), asked, Wear(chance) if self._split == "train" else None)
@@ -75,11 +75,12 @@ def _turns(
     chance: random.Random,
     count: int,
     scale: Scale,
+    searches: int,
 ) -> tuple[Turn, ...]:
     """Up to ``count`` turns of families drawn by weight; none is answered by an earlier one."""
     functions, weights = zip(*makers.values(), strict=True)
     told, turns = Told(), []
-    for function in chance.choices(functions, weights, k=count * _SEARCHES):
+    for function in chance.choices(functions, weights, k=count * searches):
         ask = function(source, chance)
         if ask is None or told.gives_away(ask):
             continue

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from evals.synth.scenes.backdrop import random_backdrop, showing
@@ -171,7 +172,7 @@ def _writings(
     return entities
 
 
-def _alike(universe: Universe, chance: random.Random, colours: list[str], room: int) -> list[Pair]:
+def _alike(universe: Universe, chance: random.Random, colours: Sequence[str], room: int) -> list[Pair]:
     """Several things that share colour, shape or both, and perhaps one other."""
     colour, shape = universe.pair(chance, colours)
     count, share = chance.randint(2, room), chance.choice(("both", "shape", "colour"))
