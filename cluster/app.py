@@ -198,8 +198,8 @@ def _connect(options: dict[str, Any]) -> None:
         raise ToolUnavailable(
             f"the Ray cluster at {os.environ['RAY_ADDRESS']} does not let this process in "
             f"({str(error.__cause__ or error).strip().splitlines()[-1][:300]})",
-            remedy="check RAY_ADDRESS; where the cluster asks for a token set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN if "
-            "the token is not in ~/.ray/auth_token; without RAY_ADDRESS a local Ray is started",
+            remedy="check RAY_ADDRESS; where the cluster asks for a token set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN "
+            "if the token is not in ~/.ray/auth_token; without RAY_ADDRESS a local Ray is started",
             field="RAY_ADDRESS",
         ) from error
 
