@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import accumulate
 from typing import TypeVar
 
 import numpy as np
@@ -78,9 +79,13 @@ def _turns(
     searches: int,
 ) -> tuple[Turn, ...]:
     """Up to ``count`` turns of families drawn by weight; none is answered by an earlier one."""
-    functions, weights = zip(*makers.values(), strict=True)
+    # Its own stream, so that the picture does not depend on how much is asked about it.
+    chance = random.Random(chance.getrandbits(64))
+    functions, shares = zip(*makers.values(), strict=True)
+    weights = list(accumulate(shares))
     told, turns = Told(), []
-    for function in chance.choices(functions, weights, k=count * searches):
+    for _ in range(count * searches):
+        (function,) = chance.choices(functions, cum_weights=weights)
         ask = function(source, chance)
         if ask is None or told.gives_away(ask):
             continue

@@ -228,7 +228,8 @@ class StillQuestions:
         if writing is None:
             if chance.random() >= _ABSENT:
                 return None
-            return Ask("unseen", kind, {}, UNSEEN, [other(chance) for _ in range(3)], ("text", kind))
+            wrong = {other(chance) for _ in range(4)}
+            return Ask("unseen", kind, {}, UNSEEN, sorted(wrong), ("text", kind))
         wrong = {text for text in (other(chance) for _ in range(4)) if text != writing.text}
         return Ask(kind, kind, {}, writing.text, sorted(wrong), ("text", kind))
 

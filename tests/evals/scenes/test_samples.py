@@ -1,0 +1,245 @@
+"""Samples have the promised form, are the same every time, and cannot be answered without looking."""
+
+import re
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from evals.synth.scenes import CLASSES, CLIP_FRAMES, PATCH, SIDE, Sample, Scenes, Turn
+from evals.synth.scenes.render import Painter
+from evals.synth.scenes.vocabulary import COLOURS, PLACES, SHAPES, SIZES, UNSEEN
+from evals.synth.scenes.wordings import WORDINGS
+
+#: Share that the commonest answer of a family may have, luck aside.
+BOUNDS = {
+    "colour": 0.2,
+    "shape": 0.2,
+    "size": 0.45,
+    "position": 0.2,
+    "count": 0.32,
+    "number": 0.06,
+    "word": 0.05,
+    "presence": 0.52,
+    "relation": 0.34,
+    "motion": 0.3,
+    "change": 0.34,
+    "meeting": 0.55,
+    "cut": 0.4,
+    "order": 0.25,
+    "speed": 0.2,
+}
+
+
+def _said(turn: Turn) -> str:
+    return turn.options["ABCD".index(turn.answer)] if turn.options else turn.answer
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Sample]:
+    return [Scenes("train", 1).picture(index) for index in range(500)]
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[Sample]:
+    return [Scenes("train", 1).clip(index) for index in range(350)]
+
+
+def test_form(pictures: list[Sample], clips: list[Sample]) -> None:
+    cells = SIDE // PATCH
+    for frames, samples in ((1, pictures), (CLIP_FRAMES, clips)):
+        for sample in samples[:50]:
+            assert sample.frames.shape == (frames, SIDE, SIDE, 3)
+            assert sample.frames.dtype == np.uint8
+            assert sample.times.shape == (frames,)
+            assert (np.diff(sample.times) > 0).all()
+            assert sample.turns
+            assert sample.caption.endswith(".")
+            for kind in ("colour", "shape", "glyph"):
+                labels = getattr(sample, kind)
+                assert labels.shape == (frames, cells, cells)
+                assert labels.dtype == np.int64
+                assert 0 <= labels.min() <= labels.max() < len(CLASSES[kind])
+            # What has a colour has a shape, and ink belongs to a text.
+            assert ((sample.colour > 0) == (sample.shape > 0)).all()
+
+
+def test_the_same_sample_comes_again_in_any_order_and_in_any_thread() -> None:
+    scenes = Scenes("train", 4)
+    one = [scenes.picture(index) for index in range(12)] + [scenes.clip(index) for index in range(3)]
+    with ThreadPoolExecutor(4) as pool:
+        again = list(pool.map(scenes.picture, reversed(range(12))))[::-1] + list(
+            pool.map(Scenes("train", 4).clip, range(3))
+        )
+    for first, second in zip(one, again, strict=True):
+        assert first.frames.tobytes() == second.frames.tobytes()
+        assert first.turns == second.turns
+        assert first.caption == second.caption
+        assert (first.glyph == second.glyph).all()
+
+
+def test_fewer_turns_are_the_first_of_more(pictures: list[Sample]) -> None:
+    for index in range(10):
+        few = Scenes("train", 1).picture(index, turns=2)
+        assert few.turns == pictures[index].turns[:2]
+        assert (few.frames == pictures[index].frames).all()
+
+
+def test_every_wording_has_five_forms_and_fits_its_slots() -> None:
+    for forms in WORDINGS.values():
+        assert len(set(forms)) == len(forms) >= 5
+        slots = [set(re.findall(r"{(\w+)}", form)) for form in forms]
+        assert all(found == slots[0] for found in slots)
+
+
+def test_every_family_is_asked_about(pictures: list[Sample], clips: list[Sample]) -> None:
+    stills = {turn.family for sample in pictures for turn in sample.turns}
+    moving = {turn.family for sample in clips for turn in sample.turns}
+    assert stills == {
+        "colour",
+        "shape",
+        "size",
+        "position",
+        "presence",
+        "count",
+        "number",
+        "word",
+        "relation",
+        "unseen",
+    }
+    assert {"motion", "speed", "order", "change", "meeting", "cut", "unseen"} <= moving
+
+
+def test_options_are_in_the_question_and_the_answer_is_their_letter(
+    pictures: list[Sample], clips: list[Sample]
+) -> None:
+    turns = [turn for sample in (*pictures, *clips) for turn in sample.turns if turn.options]
+    assert 0.2 < len(turns) / sum(len(sample.turns) for sample in (*pictures, *clips)) < 0.45
+    for turn in turns:
+        assert len(set(turn.options)) == len(turn.options) >= 3
+        assert turn.answer in "ABCD"[: len(turn.options)]
+        for letter, option in zip("ABCD", turn.options, strict=False):
+            assert re.search(rf" {letter}[.)] {re.escape(option)}(?=[ ,]|$)", turn.question), turn
+    letters = Counter(turn.answer for turn in turns if len(turn.options) == 4)
+    assert max(letters.values()) / sum(letters.values()) < 0.3
+    # That it is offered does not make "not visible" the answer.
+    offered = [_said(turn) == UNSEEN for turn in turns if UNSEEN in turn.options]
+    assert 0.25 < np.mean(offered) < 0.65
+
+
+def test_answers_are_canonical(pictures: list[Sample], clips: list[Sample]) -> None:
+    fixed = {*COLOURS, *SHAPES, *SIZES, *PLACES, UNSEEN, "yes", "no", "above", "below", "up", "down", "nowhere"}
+    fixed |= {"before", "after", *"012345"}
+    for sample in (*pictures, *clips):
+        for turn in sample.turns:
+            said = _said(turn)
+            words = said.split()
+            name = len(words) == 2 and words[0] in COLOURS and words[1] in (*SHAPES, "object")
+            assert said in fixed or name or re.fullmatch(r"\d{1,3}|[A-Z]{2,5}", said), turn
+
+
+@pytest.mark.parametrize("kind", ["pictures", "clips"])
+def test_no_answer_is_a_good_guess(kind: str, request: pytest.FixtureRequest) -> None:
+    samples: list[Sample] = request.getfixturevalue(kind)
+    answers: dict[str, Counter[str]] = defaultdict(Counter)
+    for sample in samples:
+        for turn in sample.turns:
+            answers[turn.family][_said(turn)] += 1
+    for family, counts in answers.items():
+        if family != "unseen" and counts.total() > 60:
+            answer, most = counts.most_common(1)[0]
+            # Two standard deviations of a coin of that many throws.
+            luck = counts.total() ** -0.5
+            assert most / counts.total() < BOUNDS[family] + luck, (family, answer, most / counts.total())
+
+
+@pytest.mark.parametrize("kind", ["pictures", "clips"])
+def test_yes_and_no_are_balanced(kind: str, request: pytest.FixtureRequest) -> None:
+    samples: list[Sample] = request.getfixturevalue(kind)
+    answers = Counter(turn.answer for sample in samples for turn in sample.turns if turn.answer in ("yes", "no"))
+    assert abs(answers["yes"] / answers.total() - 0.5) < 0.05
+
+
+def _blank(turn: Turn) -> str:
+    """The question without options and with its names left out: what is left tells the wording."""
+    names = "|".join((*sorted(PLACES, key=len, reverse=True), *COLOURS, *SHAPES, "object"))
+    return re.sub(rf"\b({names})(?:e?s)?\b", "_", re.split(r" (?:Options:|Choose:|A[.)]) ", turn.question)[0])
+
+
+def test_not_visible_is_no_good_guess_for_any_wording(pictures: list[Sample]) -> None:
+    seen: dict[str, list[bool]] = defaultdict(list)
+    for sample in pictures:
+        for turn in sample.turns:
+            if turn.family in ("colour", "shape", "size", "position", "number", "word", "unseen"):
+                seen[_blank(turn)].append(_said(turn) == UNSEEN)
+    often = {wording: found for wording, found in seen.items() if len(found) >= 30}
+    assert len(often) > 15
+    for wording, found in often.items():
+        assert 0.02 < np.mean(found) < 0.6, (wording, np.mean(found))
+    assert 0.05 < np.mean([value for found in seen.values() for value in found]) < 0.35
+
+
+def test_guessing_from_the_wording_alone_gets_little(pictures: list[Sample]) -> None:
+    """The best answer to each wording, learnt from half of the questions, on the other half."""
+    halves: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
+    for index, sample in enumerate(pictures):
+        halves[index % 2].extend((_blank(turn), _said(turn)) for turn in sample.turns)
+    known: dict[str, Counter[str]] = defaultdict(Counter)
+    for wording, answer in halves[0]:
+        known[wording][answer] += 1
+    right = [wording in known and known[wording].most_common(1)[0][0] == answer for wording, answer in halves[1]]
+    assert np.mean(right) < 0.4
+
+
+@pytest.mark.parametrize("kind", ["picture", "clip"])
+def test_labels_say_what_colour_the_pixels_have(kind: str) -> None:
+    """Without wear, a patch has pixels of the colour that its label says, and none of a thing where it says none."""
+    scenes = Scenes("test", 2)
+    palette = {CLASSES["colour"].index(name): np.array(rgb) for name, rgb in COLOURS.items()}
+    for index in range(30):
+        sample = getattr(scenes, kind)(index)
+        for frame, colours in zip(sample.frames, sample.colour, strict=True):
+            patches = frame.reshape(8, PATCH, 8, PATCH, 3).swapaxes(1, 2).reshape(8, 8, -1, 3).astype(int)
+            for row, column in np.argwhere(colours > 0):
+                near = np.abs(patches[row, column] - palette[colours[row, column]]).max(axis=-1) <= 16
+                assert near.mean() > 0.03, (index, row, column)
+
+
+def test_glyph_labels_spell_what_is_written() -> None:
+    scenes, spelled = Scenes("test", 2), 0
+    for index in range(80):
+        sample = scenes.picture(index)
+        written = "".join(re.findall(r"(?:number|word) (\w+)", sample.caption))
+        letters = {CLASSES["glyph"][glyph] for glyph in np.unique(sample.glyph)} - {"none"}
+        assert letters <= set(written)
+        spelled += letters == set(written) and bool(written)
+    assert spelled > 30
+
+
+def test_only_training_pictures_are_worn_and_only_mildly(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[np.ndarray] = []
+    original = Painter.picture
+    monkeypatch.setattr(Painter, "picture", lambda self, time: drawn.append(original(self, time)) or drawn[-1])
+    worn = [Scenes("train").picture(index).frames[0] for index in range(60)]
+    errors = [
+        np.abs(before.astype(float) - after).mean()
+        for before, after in zip(drawn, worn, strict=True)
+        if before.shape == after.shape
+    ]
+    assert 0.5 < np.mean(errors) < 8
+    assert max(errors) < 15
+    assert {before.shape[0] for before in drawn} - {SIDE}
+    drawn.clear()
+    clean = [Scenes("test").picture(index).frames[0] for index in range(10)]
+    assert all((before == after).all() for before, after in zip(drawn, clean, strict=True))
+
+
+def test_from_far_nothing_is_said_of_places_and_sizes() -> None:
+    for index in range(60):
+        sample = Scenes("test").picture(index, scale="far")
+        assert sample.caption.startswith("Far away")
+        assert {turn.scale for turn in sample.turns} <= {"far"}
+        assert not {"size", "position"} & {turn.family for turn in sample.turns}
+        assert not re.search(rf"\b(?:{'|'.join(SIZES)})\b", sample.caption)
+        assert (sample.colour > 0).mean() < 0.2
