@@ -148,9 +148,10 @@ def _change(universe: Universe, chance: random.Random, backdrop: Backdrop, pair:
 def _meeting(universe: Universe, chance: random.Random, backdrop: Backdrop, pair: Pair, span: Span) -> Event:
     other = _other(universe, chance, backdrop, pair)
     sign = chance.choice((-1, 1))
-    waits = _thing(chance, other, 0.5 + sign * 0.28, 0.5, span)
-    mover = _thing(chance, pair, 0.5, 0.5, span)
-    stop = 0.5 + sign * (0.28 - reach(waits)[0] - reach(mover)[0] + 0.04)
+    # Upright, so that their reach is exact and they touch.
+    waits = replace(_thing(chance, other, 0.5 + sign * 0.28, 0.5, span), angle=0.0)
+    mover = replace(_thing(chance, pair, 0.5, 0.5, span), angle=0.0)
+    stop = 0.5 + sign * (0.28 - reach(waits)[0] - reach(mover)[0] + 0.055)
     middle = span[0] + 0.6 * (span[1] - span[0])
     mover = replace(mover, keys=((span[0], 0.5 - sign * 0.32, 0.5), (middle, stop, 0.5)))
     forms = (

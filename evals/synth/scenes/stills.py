@@ -17,7 +17,10 @@ _TILT = math.radians(8)
 #: The pixel font tells M from W badly; it writes numbers only.
 _WORD_FONTS: tuple[Font, ...] = FONTS[:-1]
 _INKS = ("white", "black", "white", "black", "yellow", "red", "blue", "cyan")
+#: How much lighter or darker ink is than what it stands on, of 255.
 _INK_CONTRAST = 85
+#: How many times smaller things are from far.
+_FAR = (4.0, 5.5)
 _PLATES: tuple[RGB, ...] = ((52, 60, 74), (70, 58, 52), (200, 194, 180), (186, 194, 196))
 
 
@@ -93,7 +96,7 @@ def random_still(universe: Universe, chance: random.Random) -> Still:
 
 def set_back(world: World, chance: random.Random) -> tuple[World, Box]:
     """A near world as a small part of a wide frame, and the region that shows it from near again."""
-    scale = chance.uniform(3.0, 4.0)
+    scale = chance.uniform(*_FAR)
     left, top = (chance.uniform(0, scale - 1) for _ in range(2))
     shots = tuple(
         replace(

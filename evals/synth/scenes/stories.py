@@ -155,16 +155,17 @@ def _meeting(universe: Universe, chance: random.Random) -> Story:
     lanes = chance.sample(range(3), 3)
     story = Story((), (), Still(stage.backdrop, ()))
     sign = DIRECTIONS[direction][1]
-    other = stage.shape("small", "medium")
+    # Large enough to be seen well when the other lies over its edge.
+    other = stage.shape("medium", upright=True)
     half = reach(other.thing)[axis]
     goal = 0.5 + sign * (0.5 - _EDGE - half - chance.uniform(0, 0.05))
     other = stage.put(other, axis, goal, lanes[0], exact=True)
-    mover = stage.shape("small", "medium")
+    mover = stage.shape("small", "medium", upright=True)
     own = reach(mover.thing)[axis]
     end = chance.choice((5, 6))
     met = chance.random() < 0.75
     if met or chance.random() < 0.5:
-        gap = -0.04 if met else chance.uniform(0.15, 0.22)
+        gap = -0.055 if met else chance.uniform(0.15, 0.22)
         stop = goal - sign * (half + own + gap)
         start = max(min(stop - sign * chance.uniform(0.22, 0.4), 1 - own - _EDGE), own + _EDGE)
         lane, last = lanes[0], stop
@@ -223,14 +224,15 @@ class _Stage:
         story.shots = (Shot(self.backdrop, tuple(entity.thing for entity in ordered)),)
         return story
 
-    def shape(self, *sizes: str) -> Entity:
+    def shape(self, *sizes: str, upright: bool = False) -> Entity:
         """A new thing whose shape and colour nothing else in the cast has."""
         for _ in range(50):
             pair = self._universe.pair(self._chance, self._colours)
             if all(pair[0] != other.colour and pair[1] != other.shape for other in self.cast):
                 break
         size = self._chance.choice(sizes)
-        return Entity.of(make_shape(self._chance, pair, height_of(self._chance, size)), size)
+        thing = make_shape(self._chance, pair, height_of(self._chance, size))
+        return Entity.of(replace(thing, angle=0.0) if upright else thing, size)
 
     def put(self, entity: Entity, axis: int, along: float, lane: int, *, exact: bool = False) -> Entity:
         """Places a thing in a lane and takes it into the cast."""

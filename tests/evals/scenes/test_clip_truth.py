@@ -1,12 +1,19 @@
 """What is asked of a clip is answered anew from its dense labels and its caption."""
 
+import random
 import re
 
+import cv2
 import numpy as np
 import pytest
 
 from evals.synth.scenes import CLASSES, CLIP_FRAMES, Sample, Scenes, Turn
-from evals.synth.scenes.vocabulary import COLOURS, SHAPES
+from evals.synth.scenes.render import Painter
+from evals.synth.scenes.stories import random_story
+from evals.synth.scenes.vocabulary import COLOURS, SHAPES, universe
+from evals.synth.scenes.world import Backdrop, Shot, World
+
+PLAIN = Backdrop("plain", ((90, 90, 90), (90, 90, 90)))
 
 _NAME = re.compile(rf"(?:{'|'.join(COLOURS)}) (?:object|{'|'.join(SHAPES)})|(?:{'|'.join(SHAPES)})\b")
 
@@ -125,6 +132,23 @@ def test_meetings(clips: list[Sample]) -> None:
             assert _met(sample, *names)
         checked += 1
     assert checked > 30
+
+
+def test_things_that_meet_touch_and_others_stay_well_apart() -> None:
+    checked = {True: 0, False: 0}
+    for seed in range(120):
+        story = random_story(universe("train"), random.Random(seed))
+        for one, other, met in story.meetings:
+            masks = [
+                Painter(World((Shot(PLAIN, (entity.thing,)),)), 224, 224).picture(7.0).astype(int)
+                for entity in (one, other)
+            ]
+            first, second = (np.abs(mask - 90).max(axis=-1) > 60 for mask in masks)
+            away = cv2.distanceTransform((~first).astype(np.uint8), cv2.DIST_L2, 5)
+            gap = away[second].min()
+            assert (gap <= 4) if met else (gap >= 12), (seed, met, gap)
+            checked[met] += 1
+    assert min(checked.values()) > 10
 
 
 def _met(sample: Sample, one: str, other: str) -> bool:
