@@ -14,7 +14,7 @@ Maker = Callable[["ClipQuestions", random.Random], Ask | None]
 
 _ABSENT = 0.12
 #: How often a clip without cuts is asked about cuts, so that "no" and "0" are no better guesses than others.
-_UNCUT_YES, _UNCUT_COUNT = 0.07, 0.035
+_UNCUT_YES, _UNCUT_COUNT = 0.05, 0.022
 
 
 _LOOKS = {
@@ -104,8 +104,10 @@ class ClipQuestions:
             pool = [entity for entity in self._story.cast if entity.shape and (entity in changes) == yes]
             if len(changes) == sum(bool(entity.shape) for entity in self._story.cast) or not pool:
                 return None
-            there = self._of_shape("change", kind, chance.choice(list(changes)), "yes")
-            return there if yes else replace(self._of_shape("change", kind, chance.choice(pool), "no"), shadow=there)
+            # Asked once, and neither way after the change has been spoken of.
+            shadow = self._of_shape("change", kind, chance.choice(list(changes)), "yes")
+            asked = shadow if yes else self._of_shape("change", kind, chance.choice(pool), "no")
+            return replace(asked, about=(kind,), shadow=shadow)
         if chance.random() < _ABSENT:
             return self._unseen(chance, kind, tuple(COLOURS))
         entity = chance.choice(list(changes))

@@ -159,6 +159,12 @@ def test_yes_and_no_are_balanced(kind: str, request: pytest.FixtureRequest) -> N
     samples: list[Sample] = request.getfixturevalue(kind)
     answers = Counter(turn.answer for sample in samples for turn in sample.turns if turn.answer in ("yes", "no"))
     assert abs(answers["yes"] / answers.total() - 0.5) < 0.05
+    for family in {turn.family for sample in samples for turn in sample.turns}:
+        own = Counter(turn.answer for sample in samples for turn in sample.turns if turn.family == family)
+        count = own["yes"] + own["no"]
+        # Luck may take two and a half standard deviations.
+        if count >= 20:
+            assert abs(own["yes"] / count - 0.5) < 0.05 + 1.25 * count**-0.5, (family, own)
 
 
 def _blank(turn: Turn) -> str:
