@@ -8,6 +8,7 @@ several times over, copied without encoding.
 
 import asyncio
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -65,9 +66,9 @@ def measure(path: Path, home: Path, questions: Mapping[str, str]) -> dict[str, A
 
     bare = _bare_decode(path)
     with Loupe.open(load_profile("embedded"), home) as loupe:
-        resident = _Resident()
-        report = asyncio.run(loupe.index(str(path), resident))
-        indexed = _peak_mb()
+        memory = _Memory()
+        report = asyncio.run(loupe.index(str(path), memory))
+        peak = memory.peak_mb()
         answers = {
             text: asyncio.run(loupe.ask(Question(text=text, scope=Scope(video_ids=(report.video.id,)))))
             for text in questions
@@ -83,8 +84,8 @@ def measure(path: Path, home: Path, questions: Mapping[str, str]) -> dict[str, A
         "frames_decoded": report.frames_decoded,
         "frames_read": report.frames_read,
         "clips": sum(report.clips.values()),
-        "peak_mb": indexed,
-        "resident_mb": resident.megabytes,
+        "peak_mb": peak,
+        "resident_mb": "/".join(map(str, memory.resident)),
         "questions_right": sum(right) + sum(answer.verdict == "not_found" for answer in absent),
         "questions": len(answers),
         **_cost("found", found),
@@ -167,22 +168,39 @@ def _bare_decode(path: Path) -> float:
     return time.perf_counter() - started
 
 
-class _Resident:
-    """Resident memory of this process in MiB at every sixth of the pictures: peaks of a process only ever grow, this
-    shows whether it still does."""
+class _Memory:
+    """Watches memory while the pictures of a video go by.
+
+    Attributes:
+        resident: of this process in MiB at every sixth of the pictures: a peak only ever grows, this shows whether it
+            still does.
+        workers: most that its child processes had together, in bytes.
+    """
 
     def __init__(self) -> None:
-        self.megabytes: list[int] = []
+        self.resident: list[int] = []
+        self.workers = 0
 
     def __call__(self, progress: "Progress") -> None:
-        if progress.stage == "pictures" and progress.seconds * 6 >= progress.total * (len(self.megabytes) + 1):
-            self.megabytes.append(psutil.Process().memory_info().rss >> 20)
+        process = psutil.Process()
+        if progress.stage == "pictures" and progress.seconds * 6 >= progress.total * (len(self.resident) + 1):
+            self.resident.append(process.memory_info().rss >> 20)
+        elif progress.stage == "speech":
+            self.workers = max(self.workers, sum(child.memory_info().rss for child in process.children(recursive=True)))
+
+    def peak_mb(self) -> int:
+        """Most of this process and its workers, in MiB."""
+        return (_peak() + self.workers) >> 20
 
 
-def _peak_mb() -> int:
-    """Largest resident memory so far, in MiB, of this process and of its largest ended child."""
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return (kilobytes + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) // 1024
+def _peak() -> int:
+    """Most bytes that this process had in memory at once."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # The usual number would count what the process that started this one had.
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) << 10
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most << 10
 
 
 if __name__ == "__main__":
