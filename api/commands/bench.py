@@ -1,11 +1,17 @@
 """loupe bench: how fast it is on this machine."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from api.commands import _options
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+#: Columns from which on a table of few rows is turned on its side.
+_WIDE = 10
 
 
 def command(
@@ -20,8 +26,6 @@ def command(
     import json as codec
     import pkgutil
     import time
-
-    from rich.table import Table
 
     from api.machine import describe
     from api.show import err, out, print_json
@@ -56,18 +60,29 @@ def command(
         (out_dir / f"{one}.json").write_text(codec.dumps(results[one], indent=2) + "\n")
         if json:
             continue
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        table = Table(title=one, title_justify="left")
-        for column in columns:
-            table.add_column(
-                column.replace("_", " "), justify="left" if isinstance(rows[0].get(column), str) else "right"
-            )
-        for row in rows:
-            table.add_row(*(_cell(row.get(column, "")) for column in columns))
-        out().print(table)
+        out().print(_table(one, rows))
         out().print(f"[dim]written to {out_dir / f'{one}.json'}[/dim]")
     if json:
         print_json(list(results.values()))
+
+
+def _table(name: str, rows: list[dict[str, Any]]) -> "Table":
+    """The rows as they are, or where a few rows have many columns, side by side."""
+    from rich.table import Table
+
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [[_cell(row.get(column, "")) for column in columns] for row in rows]
+    heads = [column.replace("_", " ") for column in columns]
+    left = [isinstance(rows[0].get(column), str) for column in columns]
+    if len(columns) > _WIDE and len(rows) < len(columns) / 2:
+        lines = [list(line) for line in zip(heads, *lines, strict=True)]
+        heads, left = [name, *("" for _ in rows)], [True]
+    table = Table(title=name, title_justify="left", show_header=any(heads[1:]))
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="left" if place < len(left) and left[place] else "right")
+    for line in lines:
+        table.add_row(*line)
+    return table
 
 
 def _cell(value: object) -> str:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import api.session
 from agents.loupe import Loupe
 from api.cli import build, run
+from api.commands.bench import _table
 from tests.api.conftest import Bench, write_video
 
 QUESTION = "When was the bridge opened?"
@@ -159,6 +160,11 @@ def test_doctor_says_what_is_there(home: Bench, capsys: pytest.CaptureFixture[st
     found = {one["key"]: one for one in json.loads(out)}
     assert {"python", "memory", "LOUPE_HOME", "service", "store", "reasoner", "vlm"} <= found.keys()
     assert found["LOUPE_HOME"]["ok"]
+
+
+def test_results_with_many_columns_are_shown_side_by_side() -> None:
+    rows = [{f"figure_{number}": number for number in range(12)} for _ in range(3)]
+    assert [len(table.columns) for table in (_table("x", rows), _table("x", rows * 4))] == [4, 12]
 
 
 def test_every_verb_has_help() -> None:
