@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Compiled modules are kept even where the environment says otherwise: importing torch from source takes half a minute.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: install demo test lint types unit bench lock clean
+.PHONY: install demo test lint types unit bench nano lock clean
 
 # The lock file is the whole set of packages, so nothing is resolved and nothing conflicts at install time.
 $(VENV)/.installed: requirements.lock pyproject.toml
@@ -37,6 +37,10 @@ unit: install
 
 bench: install
 	$(BIN)/loupe bench all
+
+# Hours on two cores; goes on where it was stopped.
+nano: install
+	$(BIN)/python -m training.nano --resume $(if $(CONFIG),--config $(CONFIG)) $(if $(MINUTES),--minutes $(MINUTES))
 
 lock: install
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \

@@ -16,7 +16,9 @@ def confidence(host: Host, question: str, text: str, chances: Sequence[float], f
     """The geometric mean of the probabilities of the generated tokens (without the one that ends the answer).
 
     An answer to a question that offers options (``A. ...  B. ...``), or an answer of yes or no, gets instead the
-    probability of its first token among those of all options, which is comparable between questions.
+    probability of its first token among those of all options, which is comparable between questions. A checkpoint whose
+    config has a ``confidence_temperature`` (fitted so that these numbers are how often it is right) gets its
+    probabilities at that temperature.
 
     Args:
         chances: probabilities of the generated tokens.

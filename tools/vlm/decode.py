@@ -22,8 +22,9 @@ class Generation:
         limit: how many tokens it may generate.
         method: changes its logits, if there is one; ``branch`` is the second prompt that this method asked for.
         ids: what was generated, without the token that ended it.
-        chances: probability of each of ``ids``; of the ending token alone if nothing came before it.
-        first: log-probabilities float32 ``[V]`` of the first token.
+        chances: probability of each of ``ids`` at the host's temperature; of the ending token alone if nothing came
+            before it.
+        first: log-probabilities float32 ``[V]`` of the first token, at the same temperature.
     """
 
     context: Context
@@ -40,8 +41,9 @@ class Generation:
         """Chooses the next token, ties going to the lower id."""
         if self.method is not None:
             logits = self.method.decode(logits, branch, self.context)
-        chances = logits.float().log_softmax(-1)
-        chosen = int(chances.argmax())
+        logits = logits.float()
+        chosen = int(logits.argmax())
+        chances = (logits / self.context.host.temperature).log_softmax(-1)
         if self.first is None:
             self.first = chances
         ended = chosen in stops

@@ -1,5 +1,6 @@
 """A host: one family of vision-language models of transformers behind one interface, its classes unmodified."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,8 @@ class Host(ABC):
         self.head: torch.nn.Module = model.lm_head
         self.shape = DecoderShape.of(model.config.text_config)
         self.context = int(model.config.text_config.max_position_embeddings)
+        #: What logits are divided by where probabilities are read off them; no answer depends on it.
+        self.temperature = float(getattr(model.config, "confidence_temperature", 1.0))
         self._refuse_unsupported()
         self._control = sorted({*self.tokenizer.all_special_tokens, *self.tokenizer.get_added_vocab()})
         stops = model.generation_config.eos_token_id
@@ -216,7 +219,13 @@ class Host(ABC):
         return torch.arange(length, device=self.device)[None], length
 
     def _refuse_unsupported(self) -> None:
-        """Refuses decoders whose attention the layer runner would get wrong."""
+        """Refuses decoders whose attention the layer runner would get wrong, and a temperature that is none."""
+        if not 0 < self.temperature < math.inf:
+            raise ProfileError(
+                f"the config of '{self.checkpoint}' has the confidence_temperature {self.temperature}",
+                remedy="write a number above 0, or leave it out",
+                field="model",
+            )
         config = self.model.config.text_config
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:

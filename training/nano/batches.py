@@ -145,8 +145,9 @@ def pack(
 
 
 def _turns(sample: Sample, mix: Mix, chance: np.random.Generator) -> list[Turn]:
-    asked = list(sample.turns) if mix.turns else []
-    if chance.random() < mix.caption:
+    asked = [turn for turn in sample.turns if not mix.families or turn.family in mix.families] if mix.turns else []
+    # A sample about which nothing can be asked is described, so that no picture is read for nothing.
+    if chance.random() < mix.caption or (mix.turns and not asked):
         question = DESCRIBE[int(chance.integers(len(DESCRIBE)))]
         asked.append(Turn(question=question, answer=sample.caption, family=CAPTION, scale=mix.scale))
     return asked

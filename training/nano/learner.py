@@ -13,14 +13,16 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from evals.synth.scenes import PATCH, SIDE
+from evals.synth.scenes import CLASSES, PATCH, SIDE
 from training.nano.batches import Batch
 from training.nano.config import Stage
 from training.nano.models import GRID, Models
-from training.nano.vocabulary import END, IMAGE, IMAGE_PAD, OPENING, VIDEO_PAD, VISION_END, VISION_START, id_of
+from training.nano.vocabulary import IMAGE, IMAGE_PAD, OPENING, VIDEO_PAD, VISION_END, VISION_START, id_of
 
 #: Most patches show nothing; weighing them less keeps a head from learning only that.
 _NOTHING = 0.25
+#: Cosines between a token and a word are divided by this, and have to pass the threshold to say that the word is there.
+_SHARPNESS, _THRESHOLD = 0.07, 0.25
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,10 @@ class Learner:
         self.llava = models.host.config.model_type == "llava"
         self._mean = torch.tensor(OPENAI_CLIP_MEAN, device=self.device)[:, None, None] * 255
         self._std = torch.tensor(OPENAI_CLIP_STD, device=self.device)[:, None, None] * 255
-        self._end = id_of(models.tokenizer, END)
+        self._names = {
+            kind: torch.tensor([self._forms(name) for name in names[1:]], device=self.device)
+            for kind, names in CLASSES.items()
+        }
 
     def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
         """The losses that the stage weighs, unweighted."""
@@ -63,6 +68,8 @@ class Learner:
                 found["language"] = F.cross_entropy(logits.float(), wanted)
             if stage.dense > 0:
                 found["dense"] = self.dense(batch, seen)
+            if stage.words > 0:
+                found["words"] = self.words(batch, seen)
             if stage.contrast > 0 and seen.cls is not None:
                 found["contrast"] = self.contrast(batch, seen.cls)
         return found
@@ -100,6 +107,13 @@ class Learner:
                 asked[family] += 1
                 right[family] += int(not wrong[row, torch.from_numpy(batch.turn[row] == number)].any())
         return right, asked
+
+    def _forms(self, name: str) -> list[int]:
+        """The tokens with which a name begins, at the start of a text and inside it."""
+        encode = self.models.tokenizer.encode
+        # A letter stands alone behind its space.
+        inside = encode(f"a {name}").ids[len(encode("a").ids) :]
+        return [encode(name).ids[0], inside[-1] if len(name) == 1 else inside[0]]
 
     # --- seeing ----------------------------------------------------------------------------------------------------
 
@@ -218,6 +232,25 @@ class Learner:
             found.append(F.cross_entropy(reading.flatten(0, -2), labels.flatten(), weight=weight))
         return torch.stack(found).mean()
 
+    def words(self, batch: Batch, seen: Seen) -> Tensor:
+        """Cross entropy of the names of what every patch shows, read off the decoder's own embeddings.
+
+        A token that lies close to the words for what it shows is found by the word in a question and said by copying
+        it: the decoder need not discover by chance that pictures and words have anything to do with each other.
+        """
+        table = self.models.host.model.language_model.embed_tokens.weight
+        tokens = F.normalize(seen.tokens.float(), dim=-1)
+        found = []
+        for kind, names in self._names.items():
+            vectors = F.normalize(table[names].mean(1), dim=-1)
+            products = F.pad(tokens @ vectors.T / _SHARPNESS, (1, 0), value=_THRESHOLD / _SHARPNESS)
+            labels = self._dense_labels(batch, kind)
+            weight = torch.ones(products.shape[-1], device=self.device)
+            weight[0] = _NOTHING
+            for patch in range(labels.shape[-1]):
+                found.append(F.cross_entropy(products.flatten(0, 1), labels[..., patch].flatten(), weight=weight))
+        return torch.stack(found).mean()
+
     def _dense_labels(self, batch: Batch, kind: str) -> Tensor:
         """``[B, N, patches]``; of two frames in a slice the first counts."""
         labels = self._tensor(batch.labels[kind])
@@ -242,7 +275,7 @@ class Learner:
         # Padding stands behind the end token, where causal attention keeps it out of sight.
         texts = search.text_projection(search.text_model(input_ids=ids).pooler_output).float()
         scale = search.logit_scale.clamp(max=4.6052).exp()
-        products = scale * pictures @ F.normalize(texts, dim=-1).T
+        products: Tensor = scale * pictures @ F.normalize(texts, dim=-1).T
         # Scenes that read the same are no mistakes of one another.
         same = (ids[:, None] == ids[None]).all(-1)
         return products.masked_fill(same & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device), -1e4)

@@ -191,7 +191,7 @@ def examine(folder: Path, each: int, clips: int, *, kinds: Sequence[Kind] = ("pi
     found: dict[str, Any] = {
         "host": engine.host.name,
         "accuracy": accuracy(answered),
-        "prior": prior(asked),
+        "prior": prior(asked, seen=5 * each),
         "calibration_error": {"near": calibration_error(near), "all": calibration_error(answered)},
         "temperature": engine.host.temperature,
         "cost": cost(folder),

@@ -120,7 +120,7 @@ def _text(sizes: Sizes, tokenizer: Tokenizer, **more: Any) -> dict[str, Any]:
         "pad_token_id": id_of(tokenizer, PAD),
         "bos_token_id": None,
         "eos_token_id": id_of(tokenizer, END),
-        "tie_word_embeddings": False,
+        "tie_word_embeddings": True,
         **more,
     }
 
@@ -144,6 +144,7 @@ def _llava(sizes: Sizes, tokenizer: Tokenizer) -> Any:
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
         image_seq_length=GRID * GRID,
+        tie_word_embeddings=True,
     )
     return LlavaForConditionalGeneration(config)
 
@@ -173,7 +174,7 @@ def _qwen(sizes: Sizes, tokenizer: Tokenizer) -> Any:
                 "mrope_section": [half - 2 * plane, plane, plane],
             },
         ),
-        tie_word_embeddings=False,
+        tie_word_embeddings=True,
         image_token_id=id_of(tokenizer, IMAGE_PAD),
         video_token_id=id_of(tokenizer, VIDEO_PAD),
         vision_start_token_id=id_of(tokenizer, VISION_START),

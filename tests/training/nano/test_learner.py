@@ -64,7 +64,10 @@ def test_score_counts_what_greedy_decoding_says(family: str, tiny: Tiny, tmp_pat
     turns = list(sample.turns[:2])
     said = [Engine(host).look(Frames(sample.times, sample.frames, 0), t.question, max_new_tokens=200) for t in turns]
     texts = [models.tokenizer.decode(list(result.ids)[:5]) for result in said]
-    asked = [replace(turns[0], answer=texts[0], family="same"), replace(turns[1], answer=texts[1] + "!", family="other")]
+    asked = [
+        replace(turns[0], answer=texts[0], family="same"),
+        replace(turns[1], answer=texts[1] + "!", family="other"),
+    ]
     batch = pack([sample], [asked], Mix(), models.tokenizer)
     # The text ends where decoding went on, so that the end token cannot be right; it is no part of this test.
     ends = batch.target == models.tokenizer.token_to_id("<|im_end|>")
@@ -134,5 +137,5 @@ def test_losses_are_those_that_the_stage_weighs(tiny: Tiny) -> None:
     samples = _samples("picture")
     batch = pack(samples, [sample.turns for sample in samples], Mix(), learner.models.tokenizer)
     tower, answers = recipe("tiny").stages
-    assert set(learner.losses(batch, tower)) == {"dense", "contrast"}
-    assert set(learner.losses(batch, answers)) == {"language"}
+    assert set(learner.losses(batch, tower)) == {"dense", "words", "contrast"}
+    assert set(learner.losses(batch, answers)) == {"language", "words"}

@@ -1,0 +1,137 @@
+"""Drawn batches: the same job gives the same, questions are kept apart, and processes change nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import islice, pairwise
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from tokenizers import Tokenizer
+
+from evals.synth.scenes import Scenes
+from training.nano.batches import CAPTION, TOGETHER, Batch, checks, draw, jobs, pack
+from training.nano.config import Mix, Stage
+from training.nano.feed import Feed
+from training.nano.vocabulary import END
+
+STAGE = Stage("answers", 1.0, (Mix(batch=4, turns=3, caption=0.5), Mix("clip", batch=2, turns=2)))
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tokens") / "tokens.json"
+    tokenizer.save(str(path))
+    return path
+
+
+def _same(one: Batch, other: Batch) -> bool:
+    arrays = ("frames", "times", "ids", "turn", "place", "target", "caption")
+    return one.families == other.families and all(np.array_equal(getattr(one, n), getattr(other, n)) for n in arrays)
+
+
+def test_jobs_are_a_function_of_stage_seed_and_place() -> None:
+    first = list(islice(jobs(STAGE, 0), 6))
+    assert list(islice(jobs(STAGE, 0, 4), 2)) == first[4:]
+    assert len({job.first for job in first}) == 6
+    assert {job.mix.kind for job in islice(jobs(STAGE, 0), 30)} == {"picture", "clip"}
+    assert first != list(islice(jobs(STAGE, 1), 6))
+    assert {job.first for job in first}.isdisjoint(
+        job.first for job in islice(jobs(replace(STAGE, name="clips"), 0), 6)
+    )
+
+
+def test_a_job_draws_the_same_batches_again(vocabulary: Path) -> None:
+    job = next(jobs(STAGE, 0))
+    one, again = draw(job, vocabulary), draw(job, vocabulary)
+    assert len(one) == TOGETHER
+    assert all(map(_same, one, again))
+    assert not _same(one[0], one[1])
+
+
+def test_sequences_of_one_batch_are_of_like_length(vocabulary: Path) -> None:
+    job = replace(next(jobs(STAGE, 0)), mix=Mix(batch=8, turns=4))
+    lengths = [np.sort((batch.turn >= 0).sum(1)) for batch in draw(job, vocabulary)]
+    spans = sorted((length[0], length[-1]) for length in lengths)
+    assert all(one[1] <= other[0] for one, other in pairwise(spans))
+
+
+def test_workers_change_nothing(vocabulary: Path) -> None:
+    some = list(islice(jobs(STAGE, 0), 3))
+    with Feed(vocabulary, workers=0) as alone, Feed(vocabulary, workers=1, ahead=2) as pool:
+        expected, found = list(alone.batches(some)), list(pool.batches(some))
+    assert len(expected) == 3 * TOGETHER
+    assert all(map(_same, expected, found))
+
+
+def test_answers_alone_are_learnt(tokenizer: Tokenizer) -> None:
+    sample = Scenes("train").picture(0, turns=3)
+    batch = pack([sample], [sample.turns], Mix(), tokenizer)
+    end = tokenizer.token_to_id(END)
+    for number, turn in enumerate(sample.turns):
+        here = batch.turn[0] == number
+        wanted = batch.target[0, here]
+        assert wanted[wanted >= 0].tolist() == [*tokenizer.encode(turn.answer).ids, end]
+        assert batch.place[0, here].tolist() == list(range(here.sum()))
+        # What is to be said next stands there next.
+        said = batch.ids[0, here][1:][wanted[:-1] >= 0]
+        assert said.tolist() == tokenizer.encode(turn.answer).ids
+    assert batch.families == (tuple(turn.family for turn in sample.turns),)
+
+
+def test_only_the_families_of_the_mix_are_asked(vocabulary: Path) -> None:
+    job = replace(next(jobs(STAGE, 0)), mix=Mix(batch=4, turns=8, families=("count",)))
+    rows = [row for batch in draw(job, vocabulary) for row in batch.families]
+    assert {name for row in rows for name in row} <= {"count", CAPTION}
+    assert all(row.count(CAPTION) == (len(row) == 1 and row[0] == CAPTION) for row in rows)
+
+
+def test_captions_are_asked_for_as_often_as_the_mix_says(vocabulary: Path) -> None:
+    job = replace(next(jobs(STAGE, 0)), mix=Mix(batch=8, turns=0, caption=1.0))
+    assert {row for batch in draw(job, vocabulary) for row in batch.families} == {(CAPTION,)}
+
+
+def test_checks_are_of_the_validation_split() -> None:
+    found = checks(STAGE, 8, 0)
+    assert {job.split for job in found} == {"validation"}
+    assert [job.batches * job.mix.batch for job in found] == [8, 8]
+    assert checks(STAGE, 0, 0) == []
+
+
+@pytest.mark.slow
+def test_drawing_processes_end_with_the_one_that_was_killed(vocabulary: Path) -> None:
+    script = (
+        "import sys\nfrom itertools import islice\nfrom pathlib import Path\n"
+        "from training.nano.batches import jobs\nfrom training.nano.config import Mix, Stage\n"
+        "from training.nano.feed import Feed\n"
+        "if __name__ == '__main__':\n"
+        "    feed = Feed(Path(sys.argv[1]), workers=1)\n"
+        "    stage = Stage('answers', 1.0, (Mix(batch=2, turns=1),))\n"
+        "    found = feed.batches(jobs(stage, 0))\n"
+        "    next(found)\n    sys.stdout.write('drawn\\n'); sys.stdout.flush()\n    sys.stdin.read()\n"
+    )
+    path = vocabulary.with_name("draws.py")
+    path.write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
+    process = subprocess.Popen(
+        [sys.executable, str(path), str(vocabulary)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "drawn\n"
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert children
+        process.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while any(child.is_running() and child.status() != "zombie" for child in children):
+        assert time.monotonic() < deadline, "a drawing process outlived its parent"
+        time.sleep(0.1)

@@ -1,0 +1,229 @@
+"""A run: the same again, the same after a kill, its log, and that it learns."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from evals.synth.scenes import Scenes
+from tools.errors import BadInput
+from training.nano import measure
+from training.nano.config import Mix, Recipe, Stage, recipe
+from training.nano.loop import Training, _rate
+from training.nano.state import Average
+
+SMALL = Recipe(
+    "small",
+    replace(recipe("tiny").sizes, samples=10),
+    (
+        Stage("tower", 0.5, (Mix(batch=2, turns=0),), language=0.0, dense=1.0, words=0.5, contrast=0.5),
+        Stage("answers", 0.5, (Mix(batch=2, turns=2), Mix("clip", batch=2, turns=1)), tower=0.3),
+    ),
+    steps=12,
+    lines=2,
+    check=2,
+    workers=0,
+    save_minutes=0,
+)
+
+
+def _lines(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
+
+
+def _numbers(training: Training) -> dict[str, torch.Tensor]:
+    means = {f"mean {place}": mean for place, mean in enumerate(training._average.mean)}
+    return {**training.learner.parts.state_dict(), **means}
+
+
+def _equal(one: Training, other: Training) -> bool:
+    left, right = _numbers(one), _numbers(other)
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """A run that nobody interrupted."""
+    training = Training(SMALL, tmp_path_factory.mktemp("whole"), device="cpu")
+    training.run()
+    return training
+
+
+def test_a_run_is_the_same_again(whole: Training, tmp_path: Path) -> None:
+    again = Training(SMALL, tmp_path, device="cpu")
+    again.run()
+    assert _equal(whole, again)
+    other = Training(replace(SMALL, seed=1), tmp_path, device="cpu")
+    other.run()
+    assert not _equal(whole, other)
+
+
+# Inside a stage and inside a group of batches, at the end of a stage, and inside the next.
+@pytest.mark.parametrize("stops", [(3,), (6,), (2, 7, 11)])
+def test_a_run_that_was_cut_off_ends_as_one_that_was_not(
+    whole: Training, tmp_path: Path, stops: tuple[int, ...]
+) -> None:
+    for stop in stops:
+        Training(SMALL, tmp_path, resume=True, device="cpu").run(stop_after=stop)
+    last = Training(SMALL, tmp_path, resume=True, device="cpu")
+    last.run()
+    assert _equal(whole, last)
+    assert last.progress.steps == 12
+
+
+def test_a_finished_run_has_nothing_left_to_do(whole: Training) -> None:
+    before = whole.progress
+    again = Training(SMALL, whole.out, resume=True, device="cpu")
+    again.run()
+    assert again.progress == before
+    assert _equal(whole, again)
+
+
+def test_a_run_begun_anew_forgets_the_old_one(tmp_path: Path) -> None:
+    Training(SMALL, tmp_path, device="cpu").run(stop_after=3)
+    assert Training(SMALL, tmp_path, device="cpu").progress.steps == 0
+    assert not (tmp_path / "state.pt").exists()
+
+
+def test_another_recipe_does_not_go_on(tmp_path: Path) -> None:
+    Training(SMALL, tmp_path, device="cpu").run(stop_after=3)
+    with pytest.raises(BadInput, match="another recipe") as caught:
+        Training(replace(SMALL, decay=0.1), tmp_path, resume=True, device="cpu")
+    assert caught.value.field == "out"
+    # A longer one does, from where the state was last written.
+    assert Training(replace(SMALL, steps=20), tmp_path, resume=True, device="cpu").progress.step == 2
+
+
+def test_the_log(whole: Training) -> None:
+    rows = _lines(whole.out)
+    steps = [row for row in rows if row["event"] == "step"]
+    assert [(row["stage"], row["step"]) for row in steps] == [
+        *(("tower", step) for step in (2, 4, 6)),
+        *(("answers", step) for step in (2, 4, 6)),
+    ]
+    assert set(steps[0]["loss"]) == {"dense", "words", "contrast"}
+    assert all(row["samples"] == 4 and row["samples_per_second"] > 0 for row in steps)
+    checks = [row for row in rows if row["event"] == "validation"]
+    assert [row["stage"] for row in checks] == ["tower", "answers"]
+    assert set(checks[1]["accuracy"]) == {"picture near", "clip near"}
+    assert all(0 <= right <= asked for row in checks[1]["accuracy"].values() for right, asked in row.values())
+
+
+def test_a_torn_line_of_the_log_is_cut_off(tmp_path: Path) -> None:
+    Training(SMALL, tmp_path, device="cpu").run(stop_after=3)
+    with (tmp_path / "log.jsonl").open("a") as stream:
+        stream.write('{"event": "st')
+    Training(SMALL, tmp_path, resume=True, device="cpu")
+    assert _lines(tmp_path)[-1]["event"] == "resume"
+
+
+def test_the_rate_warms_up_and_falls() -> None:
+    stage = Stage("any", 1.0, (Mix(),), rate=1.0, warmup=0.1)
+    assert _rate(stage, 0.0) == pytest.approx(0.02)
+    assert _rate(stage, 0.05) == pytest.approx(0.5)
+    assert _rate(stage, 0.1) == pytest.approx(1.0)
+    assert _rate(stage, 0.55) == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi / 2)) / 2)
+    assert _rate(stage, 1.0) == pytest.approx(0.1)
+
+
+def test_a_tower_that_is_held_does_not_move(tmp_path: Path) -> None:
+    held = replace(SMALL, stages=(replace(SMALL.stages[1], tower=0.0, share=1.0),), steps=3)
+    training = Training(held, tmp_path, device="cpu")
+    before = {name: value.clone() for name, value in training.learner.parts.state_dict().items()}
+    training.run()
+    for name, value in training.learner.parts.state_dict().items():
+        if ".vision_tower." in name:
+            assert torch.equal(value, before[name]), name
+    assert not torch.equal(training.models.host.lm_head.weight, before["host.lm_head.weight"])
+
+
+def test_the_running_mean() -> None:
+    module = torch.nn.Linear(1, 1, bias=False)
+    module.weight.data.fill_(0.0)
+    average = Average(module, decay=0.5)
+    module.weight.data.fill_(8.0)
+    average.update(100)
+    assert average.mean[0].item() == 4.0
+    with average.applied():
+        assert module.weight.item() == 4.0
+    assert module.weight.item() == 8.0
+
+
+def test_limits() -> None:
+    assert SMALL.limited() is SMALL
+    assert SMALL.limited(minutes=2).steps is None
+    for limits in ({"minutes": 1.0, "steps": 5}, {"minutes": 0.0}, {"steps": 1}):
+        with pytest.raises(BadInput):
+            SMALL.limited(**limits)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="nano"):
+        recipe("nanoo")
+
+
+@pytest.mark.slow
+def test_a_killed_process_goes_on(tmp_path: Path) -> None:
+    """Killed for good in the middle of writing its state over and over, a run still ends as it would have."""
+    script = tmp_path / "trains.py"
+    script.write_text(
+        "import sys\nfrom pathlib import Path\nimport torch\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_loop import SMALL\nfrom training.nano.loop import Training\n"
+        "if __name__ == '__main__':\n"
+        "    torch.set_num_threads(1)\n"
+        "    Training(SMALL, Path(sys.argv[1]), resume=True, device='cpu').run()\n"
+    )
+    out = tmp_path / "killed"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3]), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, str(script), str(out)], env=environment)
+    with process:
+        deadline = time.monotonic() + 120
+        while not (out / "state.pt").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        going_on = Training(SMALL, out, resume=True, device="cpu")
+        assert 0 < going_on.progress.steps < 12
+        going_on.run()
+        undisturbed = Training(SMALL, tmp_path / "undisturbed", device="cpu")
+        undisturbed.run()
+    finally:
+        torch.set_num_threads(threads)
+    assert _equal(going_on, undisturbed)
+
+
+@pytest.mark.slow
+def test_tiny_learns(tmp_path: Path) -> None:
+    """In a minute the loss falls far, and colours are named more often than by whoever does not look."""
+    chosen = recipe("tiny")
+    training = Training(chosen, tmp_path, device="cpu")
+    training.run()
+    steps = [row for row in _lines(tmp_path) if row["event"] == "step"]
+    tower = [row["loss"]["words"] for row in steps if row["stage"] == "tower"]
+    answers = [row["loss"]["language"] for row in steps if row["stage"] == "answers"]
+    assert tower[-1] < 0.7 * tower[0]
+    assert answers[-1] < 0.35 * answers[0]
+    found = [row for row in _lines(tmp_path) if row["event"] == "validation"][-1]["accuracy"]["picture near"]
+    right, asked = found["colour"]
+    scenes = Scenes("validation", chosen.seed)
+    samples = [scenes.picture(index, turns=16) for index in range(chosen.check)]
+    questions = [
+        measure.Question("picture", sample, turn)
+        for sample in samples
+        for turn in sample.turns
+        if turn.family == "colour"
+    ]
+    blind = measure.prior(questions, seen=200)["picture near"]["colour"]
+    assert blind[1] == asked
+    assert right > 1.4 * blind[0]

@@ -1,0 +1,124 @@
+"""Measurements against slow and obvious ones, and the card that states them."""
+
+import math
+import random
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evals.synth.scenes import Sample, Scenes, Turn
+from training.nano import measure
+from training.nano.card import _interval, card
+from training.nano.config import recipe
+from training.nano.measure import Answered, Question
+
+
+def _question(turn: Turn | None = None) -> Question:
+    sample = Scenes("test").picture(0, turns=1)
+    return Question("picture", sample, turn or sample.turns[0])
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=60))
+def test_calibration_error(rows: list[tuple[bool, float]]) -> None:
+    question = Question("picture", None, None)  # type: ignore[arg-type]
+    found = measure.calibration_error([Answered(question, right, sure) for right, sure in rows])
+    expected = 0.0
+    for low in range(15):
+        inside = [row for row in rows if min(int(row[1] * 15), 14) == low]
+        if inside:
+            right = sum(good for good, _ in inside) / len(inside)
+            sure = sum(value for _, value in inside) / len(inside)
+            expected += len(inside) / len(rows) * abs(right - sure)
+    assert found == pytest.approx(expected)
+
+
+@dataclass
+class _Overconfident:
+    """An engine that is too sure of itself by a known factor."""
+
+    truth: float
+    host: Any = field(default_factory=lambda: SimpleNamespace(temperature=1.0))
+
+    def run(self, requests: list[Any]) -> list[Any]:
+        found = []
+        for request in requests:
+            chance = random.Random(request.question)
+            logit = chance.uniform(0.2, 8)
+            right = chance.random() < 1 / (1 + math.exp(-logit / self.truth))
+            sure = 1 / (1 + math.exp(-logit / self.host.temperature))
+            found.append(SimpleNamespace(text="yes" if right else "no", confidence=sure))
+        return found
+
+
+@pytest.mark.parametrize("truth", [0.6, 1.0, 2.5])
+def test_temperature_finds_how_overconfident_an_engine_is(truth: float) -> None:
+    engine = _Overconfident(truth)
+    sample = Scenes("test").picture(0, turns=1)
+    asked = [Question("picture", sample, Turn(f"Question {number}?", "yes", "any")) for number in range(4000)]
+    assert measure.temperature(engine, asked) == pytest.approx(truth, rel=0.15)  # type: ignore[arg-type]
+    assert engine.host.temperature == 1.0
+
+
+def test_accuracy_counts_by_kind_scale_and_family() -> None:
+    near, far = Turn("a?", "x", "colour"), Turn("b?", "y", "colour", scale="far")
+    rows = [Answered(_question(near), True, 1.0), Answered(_question(near), False, 1.0)]
+    rows += [Answered(_question(far), True, 1.0)]
+    assert measure.accuracy(rows) == {"picture near": {"colour": (1, 2)}, "picture far": {"colour": (1, 1)}}
+
+
+@pytest.mark.parametrize(("one", "other"), [("Yes", "yes."), (" top  left ", "top left"), ("12", "12")])
+def test_answers_that_say_the_same(one: str, other: str) -> None:
+    assert measure.said(one) == measure.said(other)
+    assert measure.said(one) != measure.said(other + "x")
+
+
+def test_questions_are_as_many_of_each_family() -> None:
+    asked = measure.questions("validation", "picture", "near", 3)
+    families = [question.turn.family for question in asked]
+    assert {families.count(family) for family in set(families)} == {3}
+    assert {"colour", "shape", "presence", "count", "unseen"} <= set(families)
+    assert asked == sorted(asked, key=lambda question: question.turn.family)
+
+
+def test_prior_says_what_is_commonest() -> None:
+    sample: Sample = Scenes("train").picture(0)
+    asked = [
+        Question("picture", sample, Turn("A question that was never asked?", answer, "presence"))
+        for answer in ("yes", "no", "purple")
+    ]
+    right, count = measure.prior(asked, seen=60)["picture near"]["presence"]
+    assert (right, count) == (1, 3)
+
+
+def test_interval_is_wilsons() -> None:
+    low, high = _interval(90, 100)
+    # The bounds are where a share that large or small would just be 1.96 standard errors away.
+    for bound in (low, high):
+        assert abs(0.9 - bound) == pytest.approx(1.96 * math.sqrt(bound * (1 - bound) / 100), rel=1e-6)
+    assert _interval(0, 10)[0] == 0.0
+    assert _interval(10, 10)[1] == pytest.approx(1.0)
+
+
+def test_card_states_what_was_measured() -> None:
+    measured = {
+        "host": "llava",
+        "accuracy": {"picture near": {"colour": (190, 200)}, "picture far": {"colour": (50, 200)}},
+        "prior": {"picture near": {"colour": (20, 200)}},
+        "calibration_error": {"near": 0.031, "all": 0.042},
+        "temperature": 1.3,
+        "cost": {"load_seconds": 0.5, "look_seconds": 0.25, "bytes": 20_000_000},
+        "recall_at_5": (187, 200),
+    }
+    facts = {"parameters": 6_700_000, "vocabulary": 736, "steps": 1000, "seconds": 7200.0}
+    text = card(recipe("nano").limited(steps=1000), facts, measured)
+    for part in ("loupe-nano", "6.7 million", "0.950 (0.91-0.97, n=200)", "0.250 (", "0.100 (", "0.031", "0.042", "1.3",
+                 "187", "0.935", "1000 steps in 2.00 hours", "--steps 1000", "20.0 MB"):  # fmt: skip
+        assert part in text, part
+    assert "{" not in text
+    text = card(recipe("nano-qwen"), facts, {**measured, "host": "qwen2_5_vl", "recall_at_5": None})
+    assert "no contrastive tower" in text
+    assert "search/" not in text
