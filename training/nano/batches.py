@@ -8,7 +8,7 @@ that ``tools.vlm`` builds for it.
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -80,6 +80,20 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def part(self, rows: slice) -> "Batch":
+        """Some of its samples, with texts as long as the longest of theirs."""
+        longest = int((self.turn[rows] >= 0).sum(1).max(initial=0))
+        text = {name: getattr(self, name)[rows, :longest] for name in ("ids", "turn", "place", "target")}
+        return replace(
+            self,
+            frames=self.frames[rows],
+            times=self.times[rows],
+            families=self.families[rows],
+            labels={kind: labels[rows] for kind, labels in self.labels.items()},
+            caption=self.caption[rows],
+            **text,
+        )
 
     @property
     def waste(self) -> float:

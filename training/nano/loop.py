@@ -16,7 +16,7 @@ from training.nano import batches, state
 from training.nano.batches import Batch
 from training.nano.config import Recipe, Stage
 from training.nano.feed import Feed
-from training.nano.learner import Learner, evaluating, multiplies_half, total
+from training.nano.learner import Learner, evaluating, multiplies_half
 from training.nano.models import Models, build
 from training.nano.vocabulary import learn
 
@@ -153,13 +153,12 @@ class Training:
             group["lr"] = rate * (stage.tower if group["tower"] else 1.0)
         for parameter in self._tower():
             parameter.requires_grad_(stage.tower > 0)
-        losses = self.learner.losses(batch, stage)
         self._optimizer.zero_grad(set_to_none=True)
-        total(losses, stage).backward()  # type: ignore[no-untyped-call]
+        losses = self.learner.learn(batch, stage)
         norm = torch.nn.utils.clip_grad_norm_(self.learner.parts.parameters(), self.recipe.clip)
         self._optimizer.step()
         self._average.update(self.progress.steps)
-        return {name: float(loss.detach()) for name, loss in losses.items()}, float(norm)
+        return losses, float(norm)
 
     def _tower(self) -> Iterator[torch.nn.Parameter]:
         for group in self._optimizer.param_groups:

@@ -14,8 +14,8 @@ from tools.media.frames import Frames
 from tools.vlm.engine import Engine, Request
 from tools.vlm.loading import load_host
 from training.nano.batches import pack
-from training.nano.config import Mix, Sizes, recipe
-from training.nano.learner import Learner
+from training.nano.config import Mix, Sizes, Stage, recipe
+from training.nano.learner import Learner, total
 from training.nano.models import Models, export
 
 Tiny = Callable[[str], Models]
@@ -43,7 +43,7 @@ def test_packed_turns_are_the_engines_prompts(family: str, kind: str, tiny: Tiny
     batch = pack(samples, [sample.turns for sample in samples], Mix(kind=kind), models.tokenizer)  # type: ignore[arg-type]
     learner = Learner(models)
     with torch.no_grad():
-        logits, _ = learner.speak(batch, learner.see(batch))
+        logits, _ = learner.speak(batch, learner.see(batch).tokens)
     index = np.cumsum(batch.target.ravel() >= 0).reshape(batch.target.shape) - 1
     for row, sample in enumerate(samples):
         for number, turn in enumerate(sample.turns):
@@ -139,3 +139,29 @@ def test_losses_are_those_that_the_stage_weighs(tiny: Tiny) -> None:
     tower, answers = recipe("tiny").stages
     assert set(learner.losses(batch, tower)) == {"dense", "words", "contrast"}
     assert set(learner.losses(batch, answers)) == {"language", "words"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", ["picture", "clip"])
+def test_learning_in_pieces_has_the_gradients_of_the_whole(
+    family: str, kind: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.nano.learner._CHUNK", 700)
+    learner = Learner(tiny(family))
+    samples = _samples(kind)
+    asked = [samples[0].turns, (), samples[2].turns[:1]]
+    batch = pack(samples, asked, Mix(kind=kind), learner.models.tokenizer)  # type: ignore[arg-type]
+    contrast = 0.2 if family == "llava" else 0.0
+    stage = Stage("all", 1.0, (Mix(),), language=0.7, dense=0.5, words=0.3, contrast=contrast)
+    losses = learner.losses(batch, stage)
+    total(losses, stage).backward()  # type: ignore[no-untyped-call]
+    expected = {n: p.grad.clone() for n, p in learner.parts.named_parameters() if p.grad is not None}
+    learner.parts.zero_grad()
+    found = learner.learn(batch, stage)
+    assert found == pytest.approx({name: float(loss.detach()) for name, loss in losses.items()}, rel=1e-4)
+    gradients = {n: p.grad for n, p in learner.parts.named_parameters() if p.grad is not None}
+    assert gradients.keys() == expected.keys()
+    largest = max(float(value.abs().max()) for value in expected.values())
+    for name, value in expected.items():
+        torch.testing.assert_close(gradients[name], value, rtol=1e-3, atol=1e-5 * largest)
+    learner.parts.zero_grad()
