@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,15 @@ from evals.synth.builders import long_script
 from evals.synth.write import write
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Lets what a test starts hear Ctrl-C: a shell's background jobs ignore it and so do their children, unless there
+    is a handler, which children do not inherit."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def index(video: Path, home: Path, *, interrupt: bool) -> subprocess.CompletedProcess[str]:

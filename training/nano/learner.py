@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from evals.synth.scenes import CLASSES, PATCH, SIDE
+from training.nano.attention import BY_ROWS
 from training.nano.batches import Batch
 from training.nano.config import Stage
 from training.nano.models import GRID, Models
@@ -52,6 +53,8 @@ class Learner:
     def __init__(self, models: Models, device: str = "cpu", *, half: bool = False) -> None:
         self.models, self.device, self.half = models, torch.device(device), half
         self.parts = models.parts().to(self.device).train()
+        if self.device.type == "cpu":
+            models.host.set_attn_implementation(BY_ROWS)
         self.llava = models.host.config.model_type == "llava"
         self._mean = torch.tensor(OPENAI_CLIP_MEAN, device=self.device)[:, None, None] * 255
         self._std = torch.tensor(OPENAI_CLIP_STD, device=self.device)[:, None, None] * 255
