@@ -134,13 +134,27 @@ class TransportToolbox:
         cost = _cost("look", started, glimpse) + Cost(
             visual_tokens_in=seen.tokens_in, visual_tokens_kept=seen.tokens_kept
         )
+        strange = _strangeness(seen)
         return Observation(
-            evidence=(evidence,) if seen.text else (),
+            evidence=(evidence,) if seen.text and not strange else (),
+            note=strange,
             cost=cost,
             frames=glimpse.frames,
             heat=tuple(one for one in heat if one.time in shown),
             report=to_jsonable_python({key: value for key, value in seen.report.items() if key != "heat"}) or None,
         )
+
+
+def _strangeness(seen: Look) -> str | None:
+    """Why an answer is no evidence: what a small model says to words that it never met is chance."""
+    unknown = seen.report.get("unknown", ())
+    if not unknown:
+        return None
+    words = ", ".join(f"'{word}'" for word in unknown)
+    return (
+        f"the model '{seen.model}' never met {words} in its training, so that its answer '{seen.text}' does not count; "
+        "name a larger model under 'vlm' in the profile"
+    )
 
 
 def speech_evidence(video_id: str, said: Utterance, model: str, view: View | None = None) -> Evidence:

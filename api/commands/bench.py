@@ -70,7 +70,8 @@ def _table(name: str, rows: list[dict[str, Any]]) -> "Table":
     """The rows as they are, or where a few rows have many columns, side by side."""
     from rich.table import Table
 
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    # What has parts of its own is for the file.
+    columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if not isinstance(value, dict)))
     lines = [[_cell(row.get(column, "")) for column in columns] for row in rows]
     heads = [column.replace("_", " ") for column in columns]
     left = [isinstance(rows[0].get(column), str) for column in columns]
@@ -86,6 +87,8 @@ def _table(name: str, rows: list[dict[str, Any]]) -> "Table":
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bool) or not isinstance(value, float):
         return str(value)
     return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"

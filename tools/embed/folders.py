@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from tools.errors import ProfileError
+from tools.packaged import packaged
 
 #: Files of other frameworks, which Loupe never reads.
 _OTHER_FORMATS = ["*.onnx", "*.h5", "*.msgpack", "*.ot", "onnx/*", "openvino/*", "*.gguf"]
 
 
 def model_folder(model: str, *, download: bool = False) -> Path:
-    """The folder of a model named by local path or by id on the hub.
+    """The folder of a model named by local path, as one that comes with Loupe, or by id on the hub.
 
     Args:
         download: whether an id that is not on this machine is fetched.
@@ -17,7 +18,7 @@ def model_folder(model: str, *, download: bool = False) -> Path:
     Raises:
         ProfileError: if it is not there; ``field`` is "model".
     """
-    folder = Path(model).expanduser()
+    folder = Path(packaged(model)).expanduser()
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

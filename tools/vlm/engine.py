@@ -222,6 +222,7 @@ class Engine:
             flops_full=accounting.prefill_flops(host.shape, full),
             kv_bytes=sum((cache.keys.numel() + cache.values.numel()) * cache.keys.element_size() for cache in caches),
             kv_bytes_full=accounting.kv_bytes(host.shape, full, first.element_size()),
+            unknown=host.familiar.unknown(item.request.question) if host.familiar is not None else (),
             seconds={**item.clock.seconds, **decoding.seconds},
         )
         generation = item.generation

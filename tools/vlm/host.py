@@ -13,6 +13,7 @@ from torch import Tensor
 from tools.errors import BadInput, ProfileError
 from tools.media.frames import Frames
 from tools.registry import Registry
+from tools.vlm.familiar import Familiar
 from tools.vlm.primitives.accounting import DecoderShape
 from tools.vlm.prompt import FIXED, TEXT, Prompt
 from tools.vlm.signals import Signal, SignalKind
@@ -78,6 +79,8 @@ class Host(ABC):
         self.context = int(model.config.text_config.max_position_embeddings)
         #: What logits are divided by where probabilities are read off them; no answer depends on it.
         self.temperature = float(getattr(model.config, "confidence_temperature", 1.0))
+        #: The words of its training; `load_host` sets it where the checkpoint tells.
+        self.familiar: Familiar | None = None
         self._refuse_unsupported()
         self._control = sorted({*self.tokenizer.all_special_tokens, *self.tokenizer.get_added_vocab()})
         stops = model.generation_config.eos_token_id

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from tools.errors import LoupeError, ProfileError, did_you_mean
+from tools.packaged import packaged
+from tools.vlm.familiar import Familiar
 from tools.vlm.host import HOSTS, Host
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -24,7 +26,7 @@ def load_host(
     """The host of ``checkpoint``, ready to run.
 
     Args:
-        checkpoint: a local folder, or the id of a model on the hub.
+        checkpoint: a local folder, a model that comes with Loupe (`tools.packaged`), or the id of one on the hub.
         host: the family it must be; None takes the one that its config names.
         device: where it runs, e.g. "cpu" or "cuda".
         dtype: float32, bfloat16 or float16.
@@ -35,7 +37,7 @@ def load_host(
     """
     if dtype not in DTYPES:
         raise ProfileError(f"there is no dtype '{dtype}'", remedy=did_you_mean(dtype, DTYPES), field="dtype")
-    place, local = str(checkpoint), not download
+    place, local = packaged(str(checkpoint)), not download
     adapter = check_checkpoint(place, host=host, download=download)
     model = _weights(adapter, place, DTYPES[dtype], local)
     processor = _processor(place, local)
@@ -47,7 +49,10 @@ def load_host(
             remedy="name a device that this machine has, e.g. cpu",
             field="device",
         ) from error
-    return adapter(model, processor, place)
+    loaded = adapter(model, processor, str(checkpoint))
+    folder = _folder(place)
+    loaded.familiar = Familiar.load(folder) if folder is not None else None
+    return loaded
 
 
 def check_checkpoint(checkpoint: str | Path, *, host: str | None = None, download: bool = False) -> type[Host]:
@@ -58,7 +63,7 @@ def check_checkpoint(checkpoint: str | Path, *, host: str | None = None, downloa
     """
     if host is not None:
         HOSTS.get(host)
-    place, local = str(checkpoint), not download
+    place, local = packaged(str(checkpoint)), not download
     _refuse_missing(place)
     kind = _model_type(place, local)
     _refuse_half(place)

@@ -36,6 +36,7 @@ class Report:
         layers: visual tokens that went through each decoder layer.
         flops, flops_full: decoder prefill work, and that of the same prompt uncompressed (the vision tower is not in).
         kv_bytes, kv_bytes_full: keys and values held after prefill, and uncompressed.
+        unknown: words of the question that the model never met in its training, where the checkpoint tells.
         seconds: per stage: select, prepare (processor), encode, connect, merge, prefill (prune, attend and cache are in
             it), decode (shared by the requests of a batch).
     """
@@ -52,6 +53,7 @@ class Report:
     flops_full: int
     kv_bytes: int
     kv_bytes_full: int
+    unknown: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -46,7 +46,8 @@ question with its commonest answer in training, without looking.
 
 ## What it can't do
 
-* Anything that is not a drawn scene. Asked about a photograph, it answers in its own few words, often with confidence.
+* Anything that is not a drawn scene. Asked about a photograph, it answers in its own few words, often with confidence;
+  `familiar.json` holds the words of its training, so that Loupe can discard answers to questions with any other.
 * Things seen from far (the *far* columns): that is the purpose, a zoom has to pay.
 * Conversations: each question is answered on its own. Languages other than English, and long answers.
 * More than eight frames: it was trained with one and with eight. More are accepted; its accuracy there is not stated.

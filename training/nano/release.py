@@ -1,11 +1,14 @@
-"""From a finished run to a checkpoint with its card: the mean of the parameters, its temperature, its figures."""
+"""From a finished run to a checkpoint with its card: the mean of the parameters, the words it met, its temperature, its
+figures."""
 
 import json
 from pathlib import Path
 
 from tools.vlm.engine import Engine
+from tools.vlm.familiar import Familiar
 from tools.vlm.loading import load_host
 from training.nano import measure
+from training.nano.batches import sentences
 from training.nano.card import card
 from training.nano.loop import Training
 from training.nano.models import export, parameters
@@ -17,6 +20,7 @@ def release(training: Training, folder: Path) -> Path:
     recipe = training.recipe
     with training.averaged():
         export(training.models, recipe.sizes, folder)
+        Familiar.of(sentences(recipe.sizes.samples, recipe.seed)).save(folder)
         # Few questions fit one number.
         asked = [
             question

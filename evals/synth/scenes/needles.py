@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from evals.synth.scenes.asking import with_article
 from evals.synth.scenes.backdrop import showing
 from evals.synth.scenes.render import reach
 from evals.synth.scenes.stills import make_shape, make_writing, moved_back
@@ -96,14 +95,14 @@ def _neighbour(
         forms = (
             f"What colour is the {other[1]} next to the {_name(pair)}?",
             f"Which colour does the {other[1]} beside the {_name(pair)} have?",
-            f"{with_article(other[1]).capitalize()} stands next to the {_name(pair)}. What colour is it?",
+            f"Name the colour of the {other[1]} next to the {_name(pair)}.",
         )
         answer, values = other[0], tuple(COLOURS)
     else:
         forms = (
             f"What shape is the {other[0]} object next to the {_name(pair)}?",
             f"Which shape does the {other[0]} object beside the {_name(pair)} have?",
-            f"{with_article(other[0]).capitalize()} object stands next to the {_name(pair)}. What shape is it?",
+            f"Name the shape of the {other[0]} object next to the {_name(pair)}.",
         )
         answer, values = other[1], SHAPES
     return Event(asked, things, chance.choice(forms), answer, _wrong(chance, values, answer))

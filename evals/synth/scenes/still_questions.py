@@ -1,8 +1,10 @@
 """What can be asked about a still scene."""
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from evals.synth.scenes.asking import YES_NO, Ask, Tells, plural, with_article
 from evals.synth.scenes.stills import Entity, Still
@@ -19,6 +21,9 @@ _MOST = 5
 _COUNT_WEIGHTS = (0.5, 0.6, 1.6, 3, 6, 24)
 _SIZE_WEIGHTS = {"small": 1, "medium": 1, "large": 3}
 _TRIES = 8
+#: How much nearer than the next thing a neighbour is, and how it is called.
+_NEAREST = 0.75
+_BESIDE = ("next to", "beside")
 _COLOURS = tuple(COLOURS)
 
 
@@ -158,7 +163,22 @@ class StillQuestions:
             found.append((pair, frozenset({"colour", "shape"})))
         if asked in ("colour", "shape") and self._placed and self._places[entity.place] == 1:
             found.append((_at_place(entity.place), frozenset({"position"})))
+        beside = self._beside(entity) if asked in ("colour", "shape") and self._placed else None
+        if beside is not None:
+            own = entity.shape if asked == "colour" else f"{entity.colour} object"
+            used = frozenset({"shape" if asked == "colour" else "colour"})
+            found.append((f"{own} {chance.choice(_BESIDE)} the {beside.colour} {beside.shape}", used))
         return chance.choice(found) if found else None
+
+    def _beside(self, entity: Entity) -> Entity | None:
+        """A shape to which ``entity`` is clearly the nearest thing, and that nothing else is called by."""
+        for other in self._shapes:
+            if other is entity or not self.is_single(other):
+                continue
+            near = sorted((one for one in self._still.entities if one is not other), key=partial(_gap, other))
+            if near[0] is entity and all(_gap(other, entity) < _NEAREST * _gap(other, third) for third in near[1:]):
+                return other
+        return None
 
     def is_single(self, entity: Entity) -> bool:
         """Whether nothing else has both its colour and its shape."""
@@ -231,6 +251,12 @@ class StillQuestions:
             wrong = {other(chance) for _ in range(4)}
             return Ask("unseen", kind, {}, UNSEEN, sorted(wrong), ("text", kind))
         wrong = {text for text in (other(chance) for _ in range(4)) if text != writing.text}
+        here = next(entity for entity in self._still.entities if entity.thing is writing)
+        beside = self._beside(here) if self._placed and chance.random() < 0.5 else None
+        if beside is not None:
+            slots = {"ref": f"{beside.colour} {beside.shape}"}
+            tells = ((beside, frozenset({"colour", "shape"})),)
+            return Ask(kind, f"{kind} beside", slots, writing.text, sorted(wrong), ("text", kind), tells)
         return Ask(kind, kind, {}, writing.text, sorted(wrong), ("text", kind))
 
     def _name(self, chance: random.Random, entity: Entity) -> str | None:
@@ -270,6 +296,10 @@ def _presence(noun: str, *, yes: bool, tells: Tells = (), shadow: Ask | None = N
 
 def _presence_of(kind: str, text: str, *, yes: bool) -> Ask:
     return Ask("presence", "presence", {"a_ref": f"the {kind} {text}"}, YES_NO[not yes], (), ("text", kind))
+
+
+def _gap(one: Entity, other: Entity) -> float:
+    return math.dist((one.x, one.y), (other.x, other.y))
 
 
 def _at_place(place: str) -> str:

@@ -67,6 +67,20 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
         "Which word is shown?",
         "Tell me the word that is written.",
     ),
+    "number beside": (
+        "Which number is written next to the {ref}?",
+        "What number appears beside the {ref}?",
+        "Read the number that is shown with the {ref}.",
+        "Which number can you see next to the {ref}?",
+        "Tell me the number beside the {ref}.",
+    ),
+    "word beside": (
+        "Which word is written next to the {ref}?",
+        "What word appears beside the {ref}?",
+        "Read the word that is shown with the {ref}.",
+        "Which word can you see next to the {ref}?",
+        "Tell me the word beside the {ref}.",
+    ),
     "relation side": (
         "Is the {ref} left or right of the {other}?",
         "On which side of the {other} is the {ref}, left or right?",

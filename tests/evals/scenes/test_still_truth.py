@@ -1,5 +1,6 @@
 """What is asked of a picture is answered anew from its caption and labels, plainly and without the question makers."""
 
+import math
 import re
 from collections import Counter
 
@@ -13,6 +14,7 @@ _PLACE_WORDS = "|".join(sorted(PLACES, key=len, reverse=True))
 _WHERE = rf"(?:at|on|in) the ({_PLACE_WORDS})"
 _SHAPE = re.compile(rf"\ban? ({_SIZE_WORDS}) ({_COLOUR_WORDS}) ({_SHAPE_WORDS}) {_WHERE}")
 _TEXT = re.compile(r"\bthe (number|word) (\w+)")
+_BESIDE = re.compile(rf"(\w+)(?: object)? (?:next to|beside) the ({_COLOUR_WORDS}) ({_SHAPE_WORDS})")
 _NAME = re.compile(rf"(?:{_COLOUR_WORDS}) (?:object|{_SHAPE_WORDS})|(?:{_SHAPE_WORDS})\b")
 
 
@@ -66,6 +68,8 @@ def _reference(question: str) -> str:
 def _answer(reader: Reader, turn: Turn) -> str | None:
     """The answer; None for families with tests of their own."""
     question, _ = _plain(turn)
+    if turn.family in ("colour", "shape") and _BESIDE.search(question):
+        return None
     asked_text = re.search(r"\b(number|word)\b", question)
     if turn.family in ("number", "word"):
         return reader.texts.get(turn.family, UNSEEN)
@@ -116,6 +120,29 @@ def _middles(sample: Sample, frame: int = 0) -> dict[tuple[str, str], tuple[floa
         pair: (sum(x for x, _ in cells) / len(cells), sum(y for _, y in cells) / len(cells))
         for pair, cells in found.items()
     }
+
+
+def test_neighbours_agree_with_the_dense_labels() -> None:
+    scenes, checked = Scenes("test", 5), 0
+    for index in range(400):
+        sample = scenes.picture(index)
+        middles = _middles(sample)
+        things = Counter((thing["colour"], thing["shape"]) for thing in Reader(sample.caption).things)
+        for turn in sample.turns:
+            question, answer = _plain(turn)
+            said = _BESIDE.search(question)
+            if turn.family not in ("colour", "shape") or said is None:
+                continue
+            pair = said[2], said[3]
+            assert things[pair] == 1, turn
+            if max(things.values()) > 1 or set(middles) != set(things):
+                continue
+            near = min(
+                (other for other in middles if other != pair), key=lambda o: math.dist(middles[o], middles[pair])
+            )
+            assert {said[1], answer} == set(near), (sample.caption, turn)
+            checked += 1
+    assert checked > 20
 
 
 def test_relations_agree_with_the_dense_labels() -> None:

@@ -65,9 +65,11 @@ class PyramidDrop(Budgeted):
 
     def prune(self, layer: int, tokens: VisualTokens, prefill: Prefill) -> VisualTokens:
         """Keeps the stage's number of tokens."""
-        # Shares are of what entered the first stage.
-        counts = prefill.context.memory(self).setdefault("counts", self.counts(len(tokens)))
-        kept = counts[stage_layers(self.layers, prefill.host.depth, self.name).index(layer)]
+        memory = prefill.context.memory(self)
+        if "counts" not in memory:
+            # Shares are of what entered the first stage.
+            memory["counts"] = self.counts(len(tokens))
+        kept = memory["counts"][stage_layers(self.layers, prefill.host.depth, self.name).index(layer)]
         return tokens if kept >= len(tokens) else tokens.gather(top(self._scores(layer, prefill), kept))
 
     def _scores(self, layer: int, prefill: Prefill) -> Tensor:

@@ -28,6 +28,14 @@ def test_the_papers_stages() -> None:
     assert PyramidDrop(tokens=1).counts(1000) == [100, 10, 1]
 
 
+def test_shares_are_of_what_entered_the_first_stage(tiny: LoadHost) -> None:
+    method = PyramidDrop(keep=0.05)
+    assert method.counts(49) == [18, 7, 2]
+    # A share that is a token of 49 and none of 7.
+    result = Engine(tiny("llava")).look(make_frames(1), QUESTION, Compression((method,)), max_new_tokens=1)
+    assert result.report.layers == (49, 18, 7, 2)
+
+
 def masked_run(host: Host, method: PyramidDrop) -> tuple[torch.Tensor, list[int]]:
     """Logits of the last token, and visual tokens a layer, of the eager model with ever more keys masked."""
     context = Context(host, SHOWN, QUESTION)

@@ -1,0 +1,80 @@
+"""What the league asks: questions about drawn pictures and clips, and two ways of taking away what they show."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from evals.synth.scenes import Scenes
+from tools.media.frames import Frames
+
+Kind = Literal["picture", "clip"]
+
+#: Samples drawn for each question that a family is to have; a family rarer than that gets fewer questions.
+_PATIENCE = 50
+_GREY = 127
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question about a picture or a clip that no other question is about.
+
+    Attributes:
+        family: what is asked about, e.g. "colour".
+        answer: the truth, as `Turn.answer` writes it.
+    """
+
+    kind: Kind
+    family: str
+    frames: Frames
+    text: str
+    answer: str
+
+    @property
+    def task(self) -> str:
+        """Kind and family in a word, e.g. "clip order"."""
+        return f"{self.kind} {self.family}"
+
+
+def draw(each: int, *, seed: int = 0) -> list[Question]:
+    """Up to ``each`` questions of every family, in order of their task, from the test split at near scale."""
+    scenes, found = Scenes("test", seed), []
+    for kind in get_args(Kind):
+        make, asked = scenes.picture if kind == "picture" else scenes.clip, Counter[str]()
+        for index in range(each * _PATIENCE):
+            sample = make(index, turns=8)
+            turns = [turn for turn in sample.turns if asked[turn.family] < each]
+            if not turns:
+                continue
+            # Rare families first: the common ones turn up again.
+            turn = min(turns, key=lambda turn: asked[turn.family])
+            asked[turn.family] += 1
+            frames = Frames(sample.times, sample.frames)
+            found.append(Question(kind, turn.family, frames, turn.question, turn.answer))
+    return sorted(found, key=lambda question: question.task)
+
+
+def says(text: str, answer: str) -> bool:
+    """Whether a generated text is the answer, whatever its case, white space and full stop."""
+    return _plain(text) == _plain(answer)
+
+
+def seen(frames: Frames) -> Frames:
+    """The frames as they are."""
+    return frames
+
+
+def blind(frames: Frames) -> Frames:
+    """As many frames that show nothing: even grey."""
+    return Frames(frames.times, np.full_like(frames.images, _GREY))
+
+
+def shuffled(frames: Frames) -> Frames:
+    """The same pictures in another order, always the same one for the same count; times stay as they were."""
+    order = np.random.default_rng(len(frames)).permutation(len(frames))
+    return Frames(frames.times, frames.images[order])
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().rstrip(". ").split())

@@ -1,0 +1,95 @@
+"""The rows of the league: what every entry answered, kept, spent and took."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from evals.league.entries import BASELINES, FULL, Entry, differences
+from evals.league.intervals import Bootstrap, Kept, at_share
+from evals.league.measure import Scored, Taken
+from evals.league.questions import Question
+
+Row = dict[str, Any]
+
+#: From this share of the tokens on nothing is saved, and there is nothing to compare.
+_ALL = 0.995
+
+
+def standings(
+    model: str,
+    host: str,
+    questions: Sequence[Question],
+    scored: Mapping[Entry, Scored],
+    taken: Mapping[Entry, Taken],
+    refused: Mapping[Entry, str],
+) -> list[Row]:
+    """A row an entry as plain data, in the order of ``scored``, then one for each that was refused.
+
+    ``kept`` is accuracy relative to full tokens on the same questions, ``low`` and ``high`` its 95 % interval;
+    ``share`` the visual tokens of a decoder layer relative to the uncompressed; ``beats_random_keep`` and
+    ``beats_average_pooling`` whether it is better than that baseline with as many tokens, None where that makes no
+    sense. FLOPs, bytes and milliseconds are those of a clip; ``tasks`` holds right answers and accuracy kept by task.
+    A row without ``accuracy`` is of an entry that was refused, for the reason in ``note``.
+    """
+    bootstrap = Bootstrap([question.task for question in questions])
+    full = next(result for entry, result in scored.items() if entry.name == FULL)
+    rows: list[Row] = []
+    for entry, result in scored.items():
+        kept = bootstrap.kept(result.right, full.right & result.asked)
+        rows.append(
+            {
+                "model": model,
+                "host": host,
+                "method": entry.name,
+                "family": entry.method.family if entry.method else "",
+                "keep": entry.keep,
+                "questions": int(result.asked.sum()),
+                "accuracy": round(float(result.right[result.asked].mean()), 4),
+                **_written(kept),
+                **{f"beats_{one}": _beats(entry, one, scored, bootstrap) for one in BASELINES},
+                "share": round(result.share, 4),
+                "prefill_flops": round(result.flops),
+                "kv_bytes": round(result.kv_bytes),
+                "first_token_ms": round(1000 * taken[entry].first_token, 2),
+                "compressor_ms": round(1000 * taken[entry].compressor, 2),
+                "note": _note(entry),
+                "tokens_in": dict(result.tokens),
+                "tasks": _tasks(questions, result, full, bootstrap),
+            }
+        )
+    for entry, why in refused.items():
+        rows.append({"model": model, "host": host, "method": entry.name, "keep": entry.keep, "note": why})
+    return rows
+
+
+def _note(entry: Entry) -> str:
+    options = ", ".join(f"{name}={value}" for name, value in differences(entry).items())
+    return f"not its default, which this host refuses, but {options}" if options else ""
+
+
+def _tasks(questions: Sequence[Question], result: Scored, full: Scored, bootstrap: Bootstrap) -> dict[str, Row]:
+    found = {}
+    for task in sorted({question.task for question in questions}):
+        inside = result.asked & (bootstrap.tasks == task)
+        if inside.any():
+            kept = bootstrap.kept(result.right, full.right, task)
+            found[task] = {"questions": int(inside.sum()), "right": int(result.right[inside].sum()), **_written(kept)}
+    return found
+
+
+def _written(kept: Kept | None) -> Row:
+    if kept is None:
+        return {"kept": None, "low": None, "high": None}
+    return {"kept": round(kept.share, 4), "low": round(kept.low, 4), "high": round(kept.high, 4)}
+
+
+def _beats(entry: Entry, baseline: str, scored: Mapping[Entry, Scored], bootstrap: Bootstrap) -> bool | None:
+    """Whether ``entry`` is better than ``baseline`` would be with as many tokens."""
+    result = scored[entry]
+    rivals = [other for one, other in scored.items() if one.name == baseline]
+    if entry.method is None or entry.name in BASELINES or not rivals or result.share >= _ALL:
+        return None
+    rivals.append(next(other for one, other in scored.items() if one.name == FULL))
+    rival = at_share(result.share, [other.share for other in rivals], np.stack([other.right for other in rivals]))
+    return bootstrap.beats(result.right, rival)

@@ -1,0 +1,288 @@
+"""The league asks everyone the same, compares fairly, and its page and plot say what its rows say."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from evals import checkpoints
+from evals.bench import league
+from evals.league.entries import BASELINES, BLIND, BUDGETS, FULL, SHUFFLED, Entry, differences, entries, fitting
+from evals.league.intervals import Bootstrap, at_share
+from evals.league.measure import Scored, Taken, _clocked, score
+from evals.league.page import page, ranked
+from evals.league.plot import plot
+from evals.league.questions import Question, blind, draw, says, shuffled
+from evals.league.standings import Row, standings
+from tools import packaged
+from tools.errors import BadInput, ProfileError
+from tools.vlm.compression import Compression
+from tools.vlm.engine import Engine
+from tools.vlm.loading import load_host
+from tools.vlm.method import METHODS, Budgeted
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+
+
+@pytest.fixture(scope="module")
+def questions() -> list[Question]:
+    return draw(2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoints.build("llava", tmp_path_factory.mktemp("llava"))
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> Engine:
+    return Engine(load_host(folder))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny models are slower on many threads than on one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    """A league of made-up answers: one method keeps everything, one is lucky, one spends all it can."""
+    asked = draw(20)
+    ease = np.random.default_rng(0).random(len(asked))
+    worth = {"random_keep": 0.5, "average_pooling": 0.6, "divprune": 0.95, "hired": 0.5, "fastv": 0.6, "zipvl": 1.0}
+    scored, taken = {}, {}
+    for entry in entries(list(worth)):
+        keep = entry.keep or 1.0
+        share = (2 + 4 * keep) / 6 if entry.name == "fastv" else keep
+        # All look at their share of the tokens, and some choose better.
+        able = {FULL: 0.97, BLIND: 0.3, SHUFFLED: 0.7}.get(entry.name, 0.97 * keep ** (1 - worth.get(entry.name, 1.0)))
+        inside = np.array([question.kind in entry.kinds for question in asked])
+        tokens = {"picture": 64, "clip": 512}
+        scored[entry] = Scored((ease < able) & inside, inside, share, 1e9 * share, 1e6 * share, tokens)
+        taken[entry] = Taken(0.06 * (share + 0.2), 0.001 if entry.method else 0.0)
+    absent = Entry("psigmoid", 0.05, METHODS.get("psigmoid")(keep=0.5))
+    return standings("nano", "llava", asked, scored, taken, {absent: "psigmoid: one layer of 6 works on all tokens"})
+
+
+# --- questions -----------------------------------------------------------------------------------------------------
+
+
+def test_questions_are_as_many_of_each_task_and_no_picture_is_asked_about_twice(questions: list[Question]) -> None:
+    counts = Counter(question.task for question in questions)
+    assert set(counts.values()) == {2}
+    assert {"picture colour", "picture word", "clip order", "clip motion"} <= set(counts)
+    assert len({question.frames.images.tobytes() for question in questions}) == len(questions)
+    assert [question.task for question in questions] == sorted(counts.elements())
+    assert [question.text for question in draw(2)] == [question.text for question in questions]
+
+
+def test_blind_shows_nothing_and_shuffled_the_same_pictures(questions: list[Question]) -> None:
+    frames = next(question.frames for question in questions if question.kind == "clip")
+    grey, mixed = blind(frames), shuffled(frames)
+    assert grey.images.shape == frames.images.shape
+    assert grey.images.min() == grey.images.max()
+    assert sorted(one.tobytes() for one in mixed.images) == sorted(one.tobytes() for one in frames.images)
+    assert not np.array_equal(mixed.images, frames.images)
+    assert np.array_equal(mixed.times, frames.times)
+
+
+@pytest.mark.parametrize(("text", "right"), [("Top  left.", True), ("top left", True), ("top", False)])
+def test_an_answer_is_right_to_the_letter(text: str, right: bool) -> None:
+    assert says(text, "top left") is right
+
+
+# --- entries and measurements --------------------------------------------------------------------------------------
+
+
+def test_every_method_takes_part_at_every_budget_that_it_has() -> None:
+    found = entries()
+    assert {entry.name for entry in found} == {FULL, BLIND, SHUFFLED, *METHODS.names()}
+    for name in METHODS.names():
+        budgets = [entry.keep for entry in found if entry.name == name]
+        if issubclass(METHODS.get(name), Budgeted):
+            assert budgets == list(BUDGETS)
+        for entry in found:
+            if entry.name == name and entry.keep is not None and entry.method is not None:
+                assert entry.method.options["keep"] == entry.keep
+    assert set(BASELINES) <= set(METHODS.names())
+
+
+def test_what_a_method_draws_is_drawn_anew_for_every_question() -> None:
+    entry = next(entry for entry in entries(["random_keep"]) if entry.method)
+    (first,), (second,) = entry.compression(0).methods, entry.compression(1).methods
+    assert first != second
+    assert entry.compression(1).methods == (second,)
+    fixed = next(entry for entry in entries(["divprune"]) if entry.method)
+    assert fixed.compression(0) == fixed.compression(1)
+
+
+def test_a_host_that_refuses_the_defaults_gets_a_setting_that_it_accepts(tmp_path: Path, engine: Engine) -> None:
+    qwen = load_host(checkpoints.build("qwen2_5_vl", tmp_path))
+    part = next(entry for entry in entries(["stc"]) if entry.keep == 0.25)
+    assert fitting(part, engine.host) is part
+    fitted = fitting(part, qwen)
+    assert differences(fitted) == {"interval": 1}
+    assert fitted.method is not None
+    assert fitted.method.options["keep"] == 0.25
+    # A tower that it cannot work in at all, and a budget that it cannot meet.
+    for name in ("dymu", "psigmoid"):
+        unfit = next(entry for entry in entries([name]) if entry.keep == 0.05)
+        assert fitting(unfit, qwen) is unfit
+
+
+@pytest.mark.parametrize("name", ["fastv", "zipvl", "transprune", "divprune", "dymu"])
+def test_watching_the_clock_changes_nothing(name: str, engine: Engine, questions: list[Question]) -> None:
+    clip = next(question for question in questions if question.kind == "clip")
+    method, seconds = METHODS.get(name).examples()[-1], list[float]()
+    watched = engine.look(clip.frames, clip.text, Compression((_clocked(method, seconds),)), max_new_tokens=3)
+    plain = engine.look(clip.frames, clip.text, Compression((method,)), max_new_tokens=3)
+    assert watched.ids == plain.ids
+    assert watched.report.layers == plain.report.layers
+    assert bool(seconds) == any(map(method.overrides, ("prune", "observe", "cache", "attend", "positions")))
+
+
+def test_score_counts_what_is_right_and_what_is_spent(engine: Engine, questions: list[Question]) -> None:
+    entry = next(entry for entry in entries(["uniform_stride"]) if entry.keep == 0.5)
+    some = [question for question in questions if question.family == "colour"]
+    texts = [
+        engine.look(question.frames, question.text, entry.compression(), max_new_tokens=12).text for question in some
+    ]
+    truths = [text if at % 2 else "something else" for at, text in enumerate(texts)]
+    asked = [Question(q.kind, q.family, q.frames, q.text, truth) for q, truth in zip(some, truths, strict=True)]
+    found = score(engine, entry, asked)
+    assert found.right.tolist() == [bool(at % 2) for at in range(len(some))]
+    assert found.share == pytest.approx(0.5, abs=0.02)
+    assert found.tokens == {"picture": 49, "clip": 392}
+    shuffled_only = score(engine, Entry(SHUFFLED, shown=shuffled, kinds=("clip",)), asked)
+    assert shuffled_only.asked.tolist() == [question.kind == "clip" for question in asked]
+
+
+def test_a_budget_that_cannot_be_met_is_said_and_not_guessed(engine: Engine, questions: list[Question]) -> None:
+    entry = next(entry for entry in entries(["psigmoid"]) if entry.keep == 0.05)
+    with pytest.raises(BadInput):
+        score(engine, entry, questions)
+
+
+# --- comparisons ---------------------------------------------------------------------------------------------------
+
+
+def test_the_interval_is_that_of_a_bootstrap_question_by_question() -> None:
+    chance = np.random.default_rng(3)
+    tasks = ["a"] * 30 + ["b"] * 50
+    full, right = chance.random(80) < 0.9, chance.random(80) < 0.6
+    kept = Bootstrap(tasks).kept(right, full)
+    assert kept is not None
+    assert kept.share == right.sum() / full.sum()
+    ratios = []
+    for _ in range(3000):
+        drawn = np.concatenate([chance.integers(0, 30, 30), chance.integers(30, 80, 50)])
+        ratios.append(right[drawn].sum() / full[drawn].sum())
+    low, high = np.percentile(ratios, (2.5, 97.5))
+    assert (kept.low, kept.high) == (pytest.approx(low, abs=0.015), pytest.approx(high, abs=0.015))
+
+
+def test_full_tokens_keep_everything_and_nothing_is_no_measure() -> None:
+    full = np.array([True, False, True, True])
+    bootstrap = Bootstrap(["a", "a", "a", "b"])
+    kept = bootstrap.kept(full, full)
+    assert kept is not None
+    assert (kept.share, kept.low, kept.high) == (1, 1, 1)
+    assert bootstrap.kept(full, np.zeros(4, dtype=np.bool_)) is None
+    task = bootstrap.kept(np.zeros(4, dtype=np.bool_), full, "b")
+    assert task is not None
+    assert (task.share, task.low, task.high) == (0, 0, 0)
+
+
+def test_better_means_more_than_chance() -> None:
+    chance = np.random.default_rng(1)
+    bootstrap = Bootstrap(["a"] * 200)
+    weak, strong = chance.random(200) < 0.5, chance.random(200) < 0.8
+    assert bootstrap.beats(strong, weak.astype(float))
+    assert not bootstrap.beats(weak, strong.astype(float))
+    assert not bootstrap.beats(strong, strong.astype(float))
+
+
+def test_a_baseline_is_read_off_between_its_budgets() -> None:
+    right = np.array([[1, 1, 1], [0, 1, 1], [0, 0, 1]], dtype=np.bool_)
+    shares = [1.0, 0.25, 0.0625]
+    np.testing.assert_allclose(at_share(0.25, shares, right), [0, 1, 1])
+    np.testing.assert_allclose(at_share(0.5, shares, right), [0.5, 1, 1])
+    np.testing.assert_allclose(at_share(0.125, shares, right), [0, 0.5, 1])
+    np.testing.assert_allclose(at_share(0.01, shares, right), [0, 0, 1])
+
+
+def test_methods_are_compared_at_what_they_spent(rows: list[Row]) -> None:
+    def row(name: str, keep: float | None) -> Row:
+        return next(row for row in rows if row["method"] == name and row["keep"] == keep)
+
+    assert row("divprune", 0.1)["beats_random_keep"] is True
+    assert row("divprune", 0.1)["beats_average_pooling"] is True
+    assert row("hired", 0.1)["beats_random_keep"] is False
+    # It keeps more than pooling at the same `keep`, by looking at four times as many tokens.
+    assert row("fastv", 0.1)["kept"] == row("average_pooling", 0.1)["kept"]
+    assert row("fastv", 0.1)["share"] == pytest.approx(0.4)
+    assert row("fastv", 0.1)["beats_random_keep"] is False
+    assert row("zipvl", None)["beats_random_keep"] is None
+    assert row("random_keep", 0.1)["beats_random_keep"] is None
+    assert row(FULL, None)["kept"] == 1
+    json.dumps(rows, allow_nan=False)
+
+
+# --- page, plot and command ----------------------------------------------------------------------------------------
+
+
+def test_the_page_sorts_emboldens_and_marks(rows: list[Row]) -> None:
+    lines = page(rows).splitlines()
+    assert ranked(rows)[0] == "divprune"
+    found = {line.split("|")[1].strip(): line for line in reversed(lines) if line.startswith("| `") and " (" in line}
+    assert found["`divprune`"].count("**") == 8
+    assert "†" in found["`hired`"]
+    assert "‡" in found["`hired`"]
+    assert "†" not in found["`random_keep` (baseline)"]
+    assert "- `psigmoid` at 5 %: not measured: one layer of 6 works on all tokens." in lines
+    assert not any(word in ("nan", "None", "**nan") for line in lines for word in line.split())
+    tables = [line.count("|") for line in lines if line.startswith("|")]
+    assert max(tables) <= 13
+
+
+def test_the_plot_has_a_panel_for_every_method(rows: list[Row]) -> None:
+    one, two = plot(rows), plot(rows + [{**row, "model": "other"} for row in rows])
+    assert two.size == (one.width, 2 * one.height)
+    assert len(one.getcolors(one.width * one.height) or []) > 20
+
+
+def test_a_league_of_a_checkpoint(folder: Path, tmp_path: Path) -> None:
+    names = ["random_keep", "average_pooling", "psigmoid", "damro"]
+    found = league.write([folder], tmp_path, each=1, names=names)
+    assert (tmp_path / "league.md").read_text("utf-8") == page(json.loads(json.dumps(found)))
+    assert (tmp_path / "league.png").is_file()
+    assert {row["method"] for row in found} == {FULL, BLIND, SHUFFLED, *names}
+    ran = [row for row in found if "accuracy" in row]
+    assert all(row["first_token_ms"] > row["compressor_ms"] >= 0 for row in ran)
+    assert [row["keep"] for row in found if row not in ran] == [0.1, 0.05]
+    pooled = next(row for row in ran if row["method"] == "average_pooling" and row["keep"] == 0.25)
+    assert math.isclose(pooled["share"], 0.25, abs_tol=0.02)
+    full = next(row for row in ran if row["method"] == FULL)
+    assert pooled["prefill_flops"] < 0.5 * full["prefill_flops"]
+
+
+def test_without_a_model_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(packaged, "names", list)
+    with pytest.raises(ProfileError, match="no model comes with"):
+        league.run(tmp_path)
+
+
+@pytest.mark.skipif(not (DOCS / "league.json").is_file(), reason="the league has not been run")
+def test_the_published_page_is_that_of_the_published_rows() -> None:
+    found = json.loads((DOCS / "league.json").read_text("utf-8"))["rows"]
+    assert (DOCS / "league.md").read_text("utf-8") == page(found)
+    assert {row["method"] for row in found} >= set(METHODS.names())
