@@ -6,12 +6,16 @@ from agents.actions import Search
 from agents.answer import SubQuestion
 from agents.rules.anchors import NEAR, Window, parse_anchor, windows
 from agents.rules.judge import bounds
+from agents.rules.question import parse
+from agents.rules.words import with_article
 from agents.state import State
-from tools.evidence import Scope
+from tools.evidence import Kind, Scope
 from tools.media.span import Span
 
-#: Hits of an ordinary search, and of one that lists everything in a part of the videos.
+#: Hits of an ordinary search, of one for pictures, whose best places are chosen among these by looking, and of one that
+#: lists everything in a part of the videos.
 HITS = 20
+PICTURES = 60
 LISTED = 500
 
 
@@ -52,18 +56,29 @@ def in_windows(state: State, item: SubQuestion, where: Sequence[Window], query: 
     return [
         Search(
             sub_question=item.id,
-            query=query,
+            query=words,
             scope=Scope(
                 # A search over all that is indexed names no videos: a thousand ids would only slow it down.
                 video_ids=() if span is None and len(ids) == everything and not _named(state) else tuple(ids),
                 span=None if span is None else Span.of(*span),
-                kinds=item.kinds,
+                kinds=kinds,
             ),
-            limit=HITS if query else LISTED,
-            reason=f"clips about '{query}'" if query else "all clips there, in order of time",
+            limit=LISTED if not words else PICTURES if kinds == ("visual",) else HITS,
+            reason=f"clips about '{words}'" if words else "all clips there, in order of time",
         )
         for span, ids in spans.items()
+        for words, kinds in _queries(item, query)
     ]
+
+
+def _queries(item: SubQuestion, query: str) -> list[tuple[str, tuple[Kind, ...]]]:
+    """What is searched for in which kinds. Pictures are searched for on their own, by the thing that they must show:
+    any picture looks a little like any words, and many would crowd out what says something."""
+    if not query or "visual" not in item.kinds:
+        return [(query, item.kinds)]
+    others = tuple(kind for kind in item.kinds if kind != "visual")
+    thing = parse(item.text).subject
+    return [*([(query, others)] if others else []), (with_article(thing) if thing else query, ("visual",))]
 
 
 def near(window: Window) -> Window:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from agents.actions import Detect, Listen, Look, Perceiving, Read
 from agents.answer import CitationVerdict
-from agents.rules.words import coverage, text_similarity, tokens
+from agents.rules.words import bare, coverage, text_similarity, tokens
 from agents.run import Outcome
 from tools.evidence import Evidence
 from tools.media.span import Span
@@ -14,8 +14,8 @@ from tools.media.view import View
 ALIKE = 0.5
 #: Seconds heard before and after a cited utterance, so that its first and last word are not cut.
 EARSHOT = 1.0
-#: Frames, and short side in pixels, of a second look.
-FRAMES, SHORT_SIDE = 4, 720
+#: Frames of a second look, of one that asks a vision-language model what happens, and their short side in pixels.
+FRAMES, CLIP, SHORT_SIDE = 4, 8, 720
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,33 @@ def second_look(evidence: Evidence, question: str, bounds: Span) -> Perceiving:
     if evidence.kind == "speech":
         view = View(video_id=evidence.video_id, span=evidence.span.pad(EARSHOT).clamp(bounds))
         return Listen(view=view, reason=reason)
+    if evidence.kind == "visual":
+        return _look(evidence, question, span, reason)
     fps = min(max(FRAMES / span.duration, 1e-3), 8.0) if span.duration > 0 else 1.0
-    # A margin around the box keeps letters at its edge whole and gives detectors something to stand out from.
-    region = evidence.region.pad(0.5) if evidence.region is not None else None
-    if evidence.kind == "object":
-        region = None
+    # A margin around the box keeps letters at its edge whole; detectors need what a thing stands out from.
+    region = evidence.region.pad(0.5) if evidence.kind == "text" and evidence.region is not None else None
     view = View(video_id=evidence.video_id, span=span, fps=fps, region=region, short_side=SHORT_SIDE)
     if evidence.kind == "text":
         return Read(view=view, reason=reason)
-    if evidence.kind == "object":
-        return Detect(view=view, labels=(evidence.text,), reason=reason)
-    return Look(view=view, question=question, reason=reason)
+    return Detect(view=view, labels=(evidence.text,), reason=reason)
+
+
+def _look(evidence: Evidence, question: str, span: Span, reason: str) -> Look:
+    """The question asked again, about pictures that lie between those of the first look: one in the middle for a bare
+    yes or no."""
+    count = 1 if bare(evidence.text) else CLIP
+    step = span.duration / count
+    return Look(
+        view=View(
+            video_id=evidence.video_id,
+            span=Span.of(span.start + step / 2, span.end),
+            fps=min(max(1 / step, 1e-3), 8.0) if step > 0 else 1.0,
+            region=evidence.region,
+            short_side=SHORT_SIDE,
+        ),
+        question=question,
+        reason=reason,
+    )
 
 
 def check(evidence: Evidence, outcome: Outcome) -> Check:

@@ -36,7 +36,7 @@ def run(console: Console, video: Path | None, question: str | None, profile: str
 
     Args:
         video: the user's own file; None for the demo video, which is made if it is not there yet.
-        question: None for the three questions of the demo video.
+        question: None for the questions of the demo video.
 
     Raises:
         BadInput: a file of the user's own without a question.

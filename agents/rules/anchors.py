@@ -6,6 +6,7 @@ An anchor is a list of terms with commas between them:
 ``after q1``           later than what q1 found; ``right after q1`` the next such thing
 ``before q1``          earlier; ``right before q1`` the last such thing
 ``during q1``          at the same time
+``around q1``          in the scene that q1 found
 ``between q1 and q2``  after q1 and before q2
 ``at 130``             at that second
 ``after 130``          later than that second; likewise ``before 130``
@@ -22,16 +23,18 @@ from typing import Literal
 
 from tools.media.span import Span
 
-Relation = Literal["after", "before", "during", "between"]
+Relation = Literal["after", "before", "during", "between", "around"]
 
 #: Seconds around an instant that still count as "at" it.
 AT = 3.0
 #: Seconds within which "right after" and "right before" are looked for first.
 NEAR = 30.0
+#: Seconds before and after a picture that its scene may last: an index cuts long shots.
+SCENE = 12.0
 #: Seconds by which an utterance or a text may begin early or end late and still count as after or before.
 SLACK = 0.5
 
-_REFERENCE = re.compile(r"(?P<near>right )?(?P<relation>after|before|during) (?P<ref>q\d+)")
+_REFERENCE = re.compile(r"(?P<near>right )?(?P<relation>after|before|during|around) (?P<ref>q\d+)")
 _BETWEEN = re.compile(r"between (?P<first>q\d+) and (?P<second>q\d+)")
 _NUMBER = r"\d+(?:\.\d+)?"
 _CLOCK = re.compile(rf"(?P<relation>at|after|before) (?P<time>{_NUMBER})")
@@ -166,6 +169,8 @@ def _relative(anchor: Anchor, found: Sequence[tuple[str, Span]], bounds: Mapping
         start = max(start, reference.end - SLACK)
     elif anchor.relation == "before":
         end = min(end, reference.start + SLACK)
+    elif anchor.relation == "around":
+        start, end = max(start, reference.start - SCENE), min(end, reference.end + SCENE)
     elif anchor.relation == "during":
         start, end = max(start, reference.start - SLACK), min(end, reference.end + SLACK)
     else:

@@ -4,7 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Relation = Literal["after", "before", "during", "between"]
+from agents.rules.words import with_article
+
+Relation = Literal["after", "before", "during", "between", "around"]
 
 _NEAR = r"(?:(?P<near>right|immediately|just|directly|shortly|soon|straight)\s+)?"
 _SUBJECT = r"(?:the (?:speaker|narrator|voice|presenter|host|man|woman|reporter)|he|she|they|someone|it)\b"
@@ -19,6 +21,11 @@ _BETWEEN = re.compile(r"\bbetween\s+(?P<first>.+?)\s+and\s+(?P<second>[^,?]+)", 
 _EVENT = re.compile(
     r"\b(?:mention\w*|sa(?:y|ys|id|ying)|speak\w*|talk\w*|appear\w*|title|slide|caption|moment|show\w*|starts?|ends?|"
     r"word|sign|introduc\w*|announc\w*|disappear\w*|written|reads?)\b",
+    re.I,
+)
+_SCENE = re.compile(
+    r"^in the (?:scene|shot|part|moment) (?:with|that shows|showing|where there is) (?:the |an? )?"
+    r"(?P<scene>[^:,]+)[:,]\s*(?P<main>.+)$",
     re.I,
 )
 _QUESTION_WORD = re.compile(r"^when\s+(?:is|are|was|were|does|do|did|will|has|have|had|can|could|should)\b", re.I)
@@ -36,7 +43,8 @@ _RELATIONS: dict[str, Relation] = {
 
 @dataclass(frozen=True)
 class Clause:
-    """When something is asked about: ``parts`` are one statement, or two for "between"."""
+    """When something is asked about: ``parts`` are one statement, or two for "between"; for "around" they ask whether
+    there is what the scene shows."""
 
     relation: Relation
     parts: tuple[str, ...]
@@ -62,6 +70,8 @@ def split(text: str) -> tuple[str, Clause | None]:
 
 
 def _split(text: str) -> tuple[str, Clause | None]:
+    if match := _SCENE.match(text):
+        return match["main"], Clause("around", (f"Is there {with_article(match['scene'])}?",))
     if not _QUESTION_WORD.match(text) and (match := _LEADING.match(text)):
         return match["main"], _clause(match)
     if (match := _BETWEEN.search(text)) and _EVENT.search(match["first"] + " " + match["second"]):

@@ -7,7 +7,7 @@ from itertools import takewhile
 from agents.rules.lexicon import NEGATIONS, STOPWORDS
 from agents.rules.match import Match, together
 from agents.rules.question import Parsed
-from agents.rules.words import SAME, best_match, coverage, matched_positions, tokens
+from agents.rules.words import SAME, bare, best_match, coverage, matched_positions, tokens
 from tools.evidence import Evidence
 from tools.media.span import format_time
 
@@ -34,7 +34,7 @@ def extract(parsed: Parsed, found: Sequence[Match], beside: Sequence[Evidence] =
         return f"At {format_time(best.span.start)} ({best.span})"
     if parsed.form == "yesno":
         word = "No" if denies(parsed, best.text) else "Yes"
-        return f"{word}: {_what(best)}"
+        return f"{word} ({best.span})" if bare(best.text) else f"{word}: {_what(best)}"
     if kind == "visual":
         return best.evidence[0].text
     if kind == "object":

@@ -1,6 +1,6 @@
 """What the evidence answers so far: every sub-question's best match, and the best answer at this moment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agents.answer import SubQuestion
 from agents.reasoner import Judgement
@@ -10,12 +10,15 @@ from agents.rules.match import Match, matches, mentioned_at, usable
 from agents.rules.options import choose
 from agents.rules.plan import finals
 from agents.rules.question import Parsed, parse
+from agents.rules.words import denied
 from agents.state import Claim, Draft, State
 from tools.evidence import Evidence
 from tools.media.span import Span
 
 #: Most pieces of evidence that one claim names.
 MOST = 12
+#: Pictures of one step that are glanced at to see whether a thing is there.
+GLANCES = 4
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ def assess(state: State) -> dict[str, Finding]:
     for item in state.sub_questions:
         parsed, anchor = parse(item.text), parse_anchor(item.anchor)
         where = windows(anchor, found, limits)
+        if anchor.relation == "around" and _lost(state, item.id, anchor.refs[0], where):
+            anchor = replace(anchor, relation=None, refs=())
+            where = windows(anchor, found, limits)
         finding = Finding(item, parsed, anchor, where)
         if where is not None:
             pool = tuple(entry for entry in state.for_question(item.id) if usable(entry, item, parsed))
@@ -66,6 +72,16 @@ def assess(state: State) -> dict[str, Finding]:
                 found[item.id] = (ranked[0].video_id, finding.span)
         findings[item.id] = finding
     return findings
+
+
+def _lost(state: State, item: str, scene: str, where: list[Window] | None) -> bool:
+    """Whether a scene was not recognised, or does not show what is asked about: then the question is worth an answer
+    from anywhere, and the scene is no part of its proof."""
+    if where is None:
+        can = "look" not in state.missing and any(hit.kind == "visual" for hit in state.hits.get(scene, ()))
+        return not can or any(looked.sub_question == scene for looked in state.views)
+    glances = [entry.text for entry in state.evidence.get(item, ()) if entry.kind == "visual"]
+    return bool(glances) and all(denied(text) for text in glances[:GLANCES])
 
 
 def _answered(finding: Finding, ranked: list[Match], pool: tuple[Evidence, ...]) -> Finding:
@@ -148,6 +164,7 @@ def _choice(state: State, findings: dict[str, Finding], finding: Finding) -> Dra
         if entry.id not in rejected
         and entry.text
         and entry.kind in finding.item.kinds
+        and (entry.kind != "visual" or usable(entry, finding.item, finding.parsed))
         and any(window.admits(entry.video_id, entry.span) for window in finding.where)
     ]
     best = finding.matches[0] if finding.matches else None

@@ -40,7 +40,7 @@ MOTION_VERBS = _set("enter enters entered entering leave leaves left leaving cro
 OBJECT_VERBS = MOTION_VERBS | _set(
     "see sees saw seen seeing visible appear appears appeared appearing moving moves move moved"
 )
-COLOURS = _set("red orange yellow green blue purple violet pink brown black white gray grey")
+COLOURS = _set("red orange yellow green blue cyan purple violet pink brown black white gray grey")
 OBJECT_NOUNS = _set(
     """face faces person people man men woman women child children car cars truck bus dog dogs cat cats bird birds
     ball balls object objects animal animals bicycle bike motion movement bottle cup chair table phone laptop"""
@@ -50,6 +50,12 @@ OBJECT_NOUNS = _set(
 VISUAL_WORDS = _set(
     """color colour colors colours wearing wears wear dressed shape shapes holding holds look looks picture image
     background foreground visually depicted depict depicts"""
+)
+
+#: What happens to things that are seen; of a thing that is named by its colour only looking tells.
+VISIBLE_ACTS = _set(
+    """meet meets met touch touches touched reach reaches hit hits run runs become becomes became turn turns turned
+    change changes changed go goes direction way"""
 )
 
 #: Words of a question that name the medium, the act of perceiving or the order, and say nothing about the content.

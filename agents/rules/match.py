@@ -12,7 +12,7 @@ from itertools import pairwise, takewhile
 from agents.answer import SubQuestion
 from agents.rules.anchors import NEAR, Anchor, Window
 from agents.rules.question import Parsed
-from agents.rules.words import SAME, coverage, matched_positions, text_similarity, tokens
+from agents.rules.words import SAME, bare, coverage, denied, matched_positions, text_similarity, tokens
 from tools.evidence import Evidence
 from tools.media.span import Span
 
@@ -118,6 +118,9 @@ def usable(entry: Evidence, item: SubQuestion, parsed: Parsed) -> bool:
     if entry.kind not in item.kinds or not entry.text.strip():
         return False
     if entry.kind == "visual":
+        if bare(entry.text):
+            # A glance, which says whether a thing is there, answers no other question.
+            return parsed.form == "yesno" and not (parsed.presence and denied(entry.text))
         return entry.tool == "look" and entry.score >= SEEN and not _NO_ANSWER.match(entry.text)
     if entry.kind == "text" and _CLOCK_FACE.fullmatch(entry.text.strip()):
         # A running clock or counter is new text every second and would win every "right after".

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from agents.rules.clock import seconds
 from agents.rules.match import Match, score_text
@@ -13,6 +14,8 @@ from tools.evidence import Evidence
 #: Support from which on an option is chosen, and by how much it must lead.
 SUPPORTED = 0.5
 LEAD = 0.04
+#: How much of an option evidence must say.
+SAID = 0.6
 #: Seconds by which a time that is given as an option may miss the evidence.
 _NEAR_TIME = 5.0
 
@@ -56,13 +59,26 @@ def _support(
     if not words or parsed.form in ("yesno", "times", "count", "when"):
         return top
     for item in pool:
-        said = coverage(words, item.text)
+        said = closeness(option, item.text) if item.kind == "visual" else coverage(words, item.text)
         asked = score_text(parsed, item.text, item) if parsed.words else 0.7
         # An option's own words need the question's words beside them, or any mention would do.
         score = said * (0.3 + 0.7 * asked)
-        if said >= 0.6 and score > top[0]:
+        if said >= SAID and score > top[0]:
             top = (score, (item,))
     return top
+
+
+def closeness(option: str, text: str) -> float:
+    """How well an answer in free words says an option, 0..1. A single word or number may be misread by a letter."""
+    words, said = content(option) or tokens(option), tokens(text)
+    if len(words) == 1 and len(said) == 1:
+        return SequenceMatcher(None, words[0], said[0]).ratio()
+    return coverage(words, text)
+
+
+def agreeing(options: Sequence[str], text: str) -> bool:
+    """Whether an answer in free words says one of the options."""
+    return any(closeness(option, text) >= SAID for option in options)
 
 
 def _agrees(option: str, answer: str, parsed: Parsed, best: Match) -> float:
@@ -79,6 +95,8 @@ def _agrees(option: str, answer: str, parsed: Parsed, best: Match) -> float:
     if parsed.form == "yesno":
         said = tokens(option)[:1]
         return 1.0 if said == tokens(answer)[:1] else 0.0
+    if best.evidence[0].kind == "visual":
+        return closeness(option, answer)
     words = content(option) or tokens(option)
     return coverage(words, answer)
 

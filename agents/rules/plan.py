@@ -32,14 +32,16 @@ def _add(found: list[SubQuestion], text: str, allowed: Sequence[Kind], depth: in
     parsed = parse(text)
     terms = list(parsed.terms)
     if parsed.clause is not None and depth > 0:
-        refs = [_add(found, part, allowed, depth - 1) for part in parsed.clause.parts]
+        seen: tuple[Kind, ...] = ("visual",) if parsed.clause.relation == "around" else tuple(allowed)
+        refs = [_add(found, part, seen, depth - 1) for part in parsed.clause.parts]
         near = "right " if parsed.clause.near else ""
         relation = parsed.clause.relation
         terms.insert(0, f"between {refs[0]} and {refs[1]}" if len(refs) == 2 else f"{near}{relation} {refs[0]}")
+    kinds, text = kinds_in(parsed, allowed), parsed.text or text
     item = SubQuestion(
         id=f"q{len(found) + 1}",
-        text=parsed.text or text,
-        kinds=kinds_in(parsed, allowed),
+        text=_sentence(parsed, text) if parsed.subject and "visual" in kinds else text,
+        kinds=kinds,
         query=parsed.query,
         anchor=", ".join(terms) or None,
     )
@@ -51,3 +53,9 @@ def kinds_in(parsed: Parsed, allowed: Sequence[Kind]) -> tuple[Kind, ...]:
     """The kinds to look in, within those that the scope allows; all allowed ones where the question's own are not."""
     kinds = tuple(kind for kind in parsed.kinds if not allowed or kind in allowed)
     return kinds or tuple(kind for kind in KINDS if kind in allowed)
+
+
+def _sentence(parsed: Parsed, text: str) -> str:
+    """As it is written where it stands alone, for a model is asked in these words."""
+    end = "." if parsed.form == "statement" else "?"
+    return text[:1].upper() + text[1:] + ("" if text.endswith(("?", ".", "!")) else end)

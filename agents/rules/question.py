@@ -40,6 +40,8 @@ _PICTURE = re.compile(
     r"\b(?:in|of) the (?:video|film|clip|footage|movie|frame|picture|scene|shot|image|background|foreground)\b", re.I
 )
 _MEASURED = re.compile(rf"\bhow (?:{'|'.join(sorted(lexicon.MEASURE_ADJECTIVES - {'many'}))})\b")
+#: "The green star", "a red car": a thing by its colour, which a picture can be searched for.
+_COLOURED = re.compile(rf"\b(?P<thing>(?:{'|'.join(sorted(lexicon.COLOURS))}) (?P<noun>[a-z]+))\b", re.I)
 _GENERIC_OBJECTS = frozenset({"object", "objects", "thing", "things", "item", "items", "moving", "movement"})
 _PEOPLE = frozenset({"man", "woman", "person", "people", "guy", "lady", "speaker"})
 _AMOUNTS = frozenset({"number", "amount", "total", "year", "many", "much"})
@@ -59,6 +61,7 @@ class Parsed:
         phrases: quoted parts, which evidence must contain whole.
         terms: anchor terms of the clock and of order ("at 130", "first").
         clause: the part of the question that says when, or None.
+        subject: the thing that must be seen to answer, "" where the question names none by its colour.
     """
 
     text: str
@@ -70,6 +73,12 @@ class Parsed:
     phrases: tuple[str, ...] = ()
     terms: tuple[str, ...] = ()
     clause: Clause | None = field(default=None)
+    subject: str = ""
+
+    @property
+    def presence(self) -> bool:
+        """Whether it asks if something is there: then one place without it proves nothing."""
+        return self.form == "yesno" and re.match(r"(?:is|are) there\b|can you see\b", self.text, re.I) is not None
 
     @property
     def query(self) -> str:
@@ -84,7 +93,7 @@ def parse(text: str) -> Parsed:
     plain, terms = take_times(plain)
     main, clause = split(plain)
     main = re.sub(r"^(?:please\s+)?(?:tell me|can you tell me|do you know|find|show me)[,:]?\s+", "", main, flags=re.I)
-    main = main.strip(" ,;")
+    main = main.strip(" ,;:")
     picked = _pick(main)
     phrases = tuple(re.findall(r'"([^"]+)"', main))
     kinds, explicit = modalities(main)
@@ -106,7 +115,15 @@ def parse(text: str) -> Parsed:
     if form == "who" and explicit and kinds == ("speech",) and not words:
         # "Who is speaking?": the names of speakers stand on screen.
         kinds = ("text", "speech")
-    return Parsed(main, form, kinds, explicit, words, _classes(main, words, form), phrases, (*terms, *picked), clause)
+    classes = _classes(main, words, form)
+    return Parsed(main, form, kinds, explicit, words, classes, phrases, (*terms, *picked), clause, subject(main))
+
+
+def subject(text: str) -> str:
+    """The first thing that ``text`` names by colour and kind ("green star", not "green object"), or ""."""
+    vague = lexicon.STOPWORDS | _GENERIC_OBJECTS
+    named = (match for match in _COLOURED.finditer(re.sub(r'"[^"]*"', "", text)))
+    return next((match["thing"].lower() for match in named if match["noun"].lower() not in vague), "")
 
 
 def _classes(text: str, words: tuple[str, ...], form: Form) -> tuple[str, ...]:
@@ -171,7 +188,7 @@ def modalities(text: str) -> tuple[tuple[Kind, ...], bool]:
     # "say about the sign" is still speech, "what does the headline say about" is not.
     carries = {noun for noun in carries if not speaks or not re.search(rf"\babout\b.*\b{noun}\b", low)}
     if carries - {"screen", "onscreen"}:
-        return (("text", "speech") if carries == {"title"} else ("text",)), True
+        return (("text", "speech") if carries == {"title"} else _written(text)), True
     if "screen" in known or "onscreen" in known:
         said = known & (lexicon.TEXT_VERBS | {"word", "words", "say", "says", "read", "displayed", "number", "name"})
         if said or "quoted" in known:
@@ -181,23 +198,30 @@ def modalities(text: str) -> tuple[tuple[Kind, ...], bool]:
     if speaks and not known & lexicon.TEXT_VERBS - {"reads"}:
         return ("speech",), True
     if known & lexicon.TEXT_VERBS - {"wrote"} or re.search(r"\bread\b(?! about)", low):
-        return ("text",), True
+        return _written(text), True
     if known & lexicon.VISUAL_WORDS:
         return ("visual", "object"), True
     if _MEASURED.search(low):
         return ("speech", "text"), False
     seen = known & lexicon.OBJECT_VERBS - {"left"}
     if seen and known & {"word", "words", "quoted", "name", "sentence", "phrase"}:
-        return ("text",), True
+        return _written(text), True
+    if known & lexicon.VISIBLE_ACTS and subject(text):
+        return ("visual", "object"), True
     there = re.search(r"\b(?:is|are) there\b|\bthere (?:is|are)\b", low) or _PICTURE.search(low)
     told = seen <= lexicon.MOTION_VERBS and not known & (lexicon.OBJECT_NOUNS | lexicon.COLOURS)
     if seen and told:
         # "Where does the ferry leave from?": a timetable or a voice tells it as well as the picture.
         return ("speech", "text", "object", "visual"), False
-    if seen or (there and known & lexicon.OBJECT_NOUNS):
+    if seen or (there and (known & lexicon.OBJECT_NOUNS or subject(text))):
         return ("object", "visual"), True
     if known & {"shown", "displayed"}:
         return ("text", "visual"), False
     if re.search(r"\b(?:doing|happening|happens?)\b", low) and not re.search(r"\bwhat happens\b\W*$", low):
         return ("visual", "speech", "text"), False
     return ("speech", "text"), False
+
+
+def _written(text: str) -> tuple[Kind, ...]:
+    """What is written beside a thing that is named by its colour has to be looked for."""
+    return ("text", "visual") if subject(text) else ("text",)

@@ -173,3 +173,18 @@ def text_similarity(a: str, b: str) -> float:
         return 1.0 if words_a == words_b else 0.0
     recall, precision = coverage(words_a, b), coverage(words_b, a)
     return 2 * recall * precision / (recall + precision) if recall + precision else 0.0
+
+
+def with_article(thing: str) -> str:
+    """``thing`` with "a" or "an" before it."""
+    return f"{'an' if thing[:1].lower() in ('a', 'e', 'i', 'o', 'u') else 'a'} {thing}"
+
+
+def bare(text: str) -> bool:
+    """Whether a look said no more than yes or no."""
+    return text.strip().rstrip(".").lower() in ("yes", "no")
+
+
+def denied(text: str) -> bool:
+    """Whether a look said no more than no."""
+    return bare(text) and text.strip().lower().startswith("no")

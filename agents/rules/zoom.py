@@ -4,6 +4,7 @@ from agents.actions import Action, Detect, Finish, Listen, Look, Read, Search, k
 from agents.retrieval import LISTED, in_windows, near
 from agents.rules.anchors import Window
 from agents.rules.judge import Finding, assess
+from agents.rules.looking import Zoom, looks
 from agents.rules.match import Match
 from agents.state import State
 from tools.evidence import Evidence, Kind
@@ -28,12 +29,13 @@ LEGIBLE, SMALL = 0.95, 0.06
 CHUNK = 120.0
 
 
-def decide(state: State) -> tuple[Action, ...]:
+def decide(state: State, zoom: Zoom) -> tuple[Action, ...]:
     """The next looks, those of independent sub-questions side by side; `Finish` when nothing is left to look at."""
     actions: list[Action] = []
     for finding in assess(state).values():
         if finding.where:
-            actions += [one for one in _next(state, finding) if key(one) not in state.done]
+            chosen = looks(state, finding, zoom) or _next(state, finding)
+            actions += [one for one in chosen if key(one) not in state.done]
     unique = {key(action): action for action in actions}
     if not unique:
         return (Finish(reason="every place that could answer has been looked at"),)
@@ -149,7 +151,8 @@ def _zoom_in(state: State, finding: Finding, entry: Evidence) -> Action | None:
             sub_question=item,
             reason="read the line in close-up",
         )
-    if entry.kind == "visual" and entry.score < SURE and _depth(state, view) < DEEPEST and view.span.duration > 1:
+    unsure = entry.kind == "visual" and entry.score < SURE and view.region is None
+    if unsure and _depth(state, view) < DEEPEST and view.span.duration > 1:
         middle, quarter = view.span.middle, view.span.duration / 4
         span = Span.of(middle - quarter, middle + quarter)
         return Look(
@@ -167,10 +170,15 @@ def _look_at_clips(state: State, finding: Finding) -> list[Action]:
     if "visual" not in finding.item.kinds or "look" in state.missing:
         return []
     clips = [hit for hit in state.hits.get(finding.item.id, ()) if hit.kind in ("visual", "object")]
+    if finding.parsed.subject and any(hit.kind == "visual" for hit in clips):
+        # These were glanced at (`agents.rules.looking`).
+        return []
     inside = [hit for hit in clips if any(window.admits(hit.video_id, hit.span) for window in finding.where or [])]
     return [
         Look(
-            view=_sampled(hit.video_id, hit.span.clamp(_bound(state, hit.video_id)), COARSE_FRAMES, COARSE),
+            view=_sampled(hit.video_id, hit.span.clamp(_bound(state, hit.video_id)), COARSE_FRAMES, COARSE).zoom(
+                region=hit.region if hit.kind == "visual" else None
+            ),
             question=finding.item.text,
             sub_question=finding.item.id,
             reason="look at a clip that the index found",

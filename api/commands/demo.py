@@ -18,8 +18,9 @@ def command(
 ) -> None:
     """Start the service on Ray Serve, index a video, ask over HTTP, stop the service.
 
-    Without a file it makes a five-minute video and asks three questions: one answered by speech, one by on-screen text,
-    one that needs two steps. The exit status is 1 where an answer does not agree with the script of the video.
+    Without a file it makes a five-minute video and asks four questions: one answered by speech, one by on-screen text,
+    one that needs two steps, and one about things so small that only zooming tells. The exit status is 1 where an
+    answer does not agree with the script of the video.
     """
     from api.demo import run
     from api.show import err, out, print_json

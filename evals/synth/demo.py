@@ -12,6 +12,8 @@ from tools.media.span import Span
 DURATION = 300.0
 #: Seconds between the end of a sentence and what appears on screen because of it.
 _REACTION = 0.6
+#: Height of a small thing, in fractions of the picture's, where two of them stand, and seconds for which they do.
+_SMALL, _PAIR, _STAYS = 0.055, (0.78, 0.84), 8.0
 #: Height of the strip below the slides in which objects move.
 _STRIP = 0.74
 
@@ -40,6 +42,7 @@ class _Stop:
         after: number of the sentence after which ``shows`` appears; it stays until the stop ends. -1 is at once.
         shows: title and lines of a slide, or the text of a caption.
         thing: colour and shape of an object that crosses the picture, if there is one.
+        pair: two small things that stand side by side for a few seconds, if there are any.
     """
 
     texture: Texture
@@ -47,6 +50,7 @@ class _Stop:
     after: int
     shows: tuple[str, ...] | str
     thing: str | None = None
+    pair: tuple[str, str] | None = None
     clock: bool = False
 
 
@@ -76,6 +80,7 @@ _TOUR = (
         ),
         -1,
         ("Weather Tower", "Height: 62 meters", "Built in 1934"),
+        pair=("green diamond", "orange circle"),
     ),
     _Stop(
         "stripes",
@@ -180,7 +185,8 @@ def demo_script() -> Script:
 
 
 def demo_questions() -> list[DemoQuestion]:
-    """One question answered by speech alone, one by the screen alone, one that needs both."""
+    """One question answered by speech alone, one by the screen alone, one that needs both, and one about things so
+    small that only looking closer tells."""
     truth = truth_of(demo_script())
     return [
         DemoQuestion(
@@ -201,6 +207,12 @@ def demo_questions() -> list[DemoQuestion]:
             span=_written(truth, "4471"),
             kind="text",
         ),
+        DemoQuestion(
+            question="What colour is the circle next to the green diamond?",
+            answer=("orange",),
+            span=next(thing.span for thing in truth.shown if thing.label == "orange circle"),
+            kind="visual",
+        ),
     ]
 
 
@@ -218,6 +230,10 @@ def _pictures(stop: _Stop, shown: Span, whole: Span) -> list[Event]:
         events.append(
             MovingObject.model_validate({"span": moves, "color": color, "shape": shape, "path": path, "size": 0.09})
         )
+    for name, x in zip(stop.pair or (), _PAIR, strict=False):
+        color, shape = name.split()
+        stands = {"span": Span.around(whole.middle, _STAYS), "path": ((x, _STRIP),), "size": _SMALL}
+        events.append(MovingObject.model_validate({"color": color, "shape": shape, **stands}))
     if stop.clock:
         events.append(Clock(span=whole))
     return events

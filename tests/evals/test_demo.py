@@ -47,5 +47,6 @@ def test_the_expected_answers_lie_in_the_expected_spans() -> None:
         texts = {
             "speech": [said.text for said in TRUTH.said if said.span == question.span],
             "text": [line.text for line in TRUTH.written if line.span == question.span],
+            "visual": [thing.label for thing in TRUTH.shown if thing.span == question.span],
         }[question.kind]
         assert any(all(word.lower() in text.lower() for word in question.answer) for text in texts)

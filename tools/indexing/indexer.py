@@ -15,6 +15,7 @@ from tools.indexing.pictures import PicturePass
 from tools.media.library import Library
 from tools.media.span import Span
 from tools.media.video import Video
+from tools.media.view import Region
 from tools.store import Clip
 from tools.transport import Transport
 from tools.transport_toolbox import speech_evidence, track_evidence
@@ -193,7 +194,8 @@ class Indexer:
                 model = await self._transport.call("detect", "model_name")
                 evidence += [track_evidence(video_id, "object", one, "detect", model) for one in found.objects]
             await self._store(evidence)
-            await self._store_shots(video_id, found.shots, found.vectors)
+            shots = [(span, None, row) for span, row in zip(found.shots, found.vectors, strict=False)]
+            await self._store_pictures(video_id, [*shots, *found.places])
         run.advance("pictures", info.span.end, done=True)
 
     async def _store(self, evidence: Sequence[Evidence]) -> None:
@@ -209,18 +211,26 @@ class Indexer:
                 self._vectors.pop(next(iter(self._vectors)))
             await self._transport.call("store", "upsert", clips)
 
-    async def _store_shots(self, video_id: str, shots: Sequence[Span], vectors: Sequence[Any]) -> None:
-        if not vectors:
+    async def _store_pictures(self, video_id: str, found: Sequence[tuple[Span, Region | None, Any]]) -> None:
+        """Clips that are known by how they look: shots, and places in them."""
+        if not found:
             return
         model = await self._transport.call("embed", "visual_model")
         clips = [
             Clip(
                 Evidence.make(
-                    video_id=video_id, kind="visual", span=span, text="", score=1.0, tool="search", model=model
+                    video_id=video_id,
+                    kind="visual",
+                    span=span,
+                    region=region,
+                    text="",
+                    score=1.0,
+                    tool="search",
+                    model=model,
                 ),
                 visual_vector=vector,
             )
-            for span, vector in zip(shots, vectors, strict=True)
+            for span, region, vector in found
         ]
         for group in _groups(clips, self._batch):
             await self._transport.call("store", "upsert", group)

@@ -1,4 +1,4 @@
-"""The pass over a video's pictures: text tracks, object tracks and shots, from one decoding pass."""
+"""The pass over a video's pictures: text tracks, object tracks, shots and tubelets, from one decoding pass."""
 
 import asyncio
 import math
@@ -8,10 +8,12 @@ from functools import reduce
 from itertools import islice
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from tools.detect import ObjectTrack
+from tools.indexing.tubelets import Tubelet, TubeletBuilder
 from tools.media.frames import Frames
 from tools.media.scan import Sample, ScanStats, scan
 from tools.media.shots import ShotBuilder
@@ -39,6 +41,7 @@ class Pictures:
         texts, objects: tracks, in order of start within a batch.
         shots: spans of clips.
         vectors: of the picture nearest to the middle of each clip; empty where pictures are not embedded.
+        places: when and where something comes, goes or moves, with a vector each; empty where ``vectors`` is.
         stats: what was decoded.
         read: pictures that went through text recognition.
     """
@@ -47,6 +50,7 @@ class Pictures:
     objects: list[ObjectTrack] = field(default_factory=list)
     shots: list[Span] = field(default_factory=list)
     vectors: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    places: list[tuple[Span, Region, npt.NDArray[np.float32]]] = field(default_factory=list)
     stats: ScanStats = field(default_factory=ScanStats)
     read: int = 0
 
@@ -75,12 +79,15 @@ class PicturePass:
         tracker = TextTracker()
         builder = ShotBuilder(self._clip_seconds)
         thumbnails = _Thumbnails()
+        places = TubeletBuilder(self._clip_seconds)
+        until = 0.0
         lines: Sequence[TextLine] = ()
         samples = scan(path, fps=self._fps, short_side=self._short_side, stats=found.stats)
         async for batch in _ahead(samples, self._batch):
             seeing = self._call("detect", "detect", batch, (), batch[-1].until) if "detect" in tools else _nothing([])
             objects = asyncio.ensure_future(seeing)
             done: list[Span] = []
+            tubelets: list[Tubelet] = []
             for sample in batch:
                 if "ocr" in tools and (sample.changed or sample.cut):
                     lines = await self._read(sample, lines)
@@ -89,10 +96,14 @@ class PicturePass:
                 done += builder.add(sample)
                 if visual:
                     thumbnails.add(sample)
+                    tubelets += places.add(sample)
             found.objects = _join(found.objects, await objects)
             await self._clips(found, done, thumbnails, visual)
-            advance(batch[-1].until)
+            await self._places(found, tubelets)
+            until = batch[-1].until
+            advance(until)
         await self._clips(found, builder.finish(), thumbnails, visual)
+        await self._places(found, places.finish(until))
         found.texts = tracker.finish()
         return found
 
@@ -101,6 +112,13 @@ class PicturePass:
         if visual and spans:
             pictures = np.stack([thumbnails.take(span) for span in spans])
             found.vectors += list(await self._transport.call("embed", "images", pictures))
+
+    async def _places(self, found: Pictures, tubelets: Sequence[Tubelet]) -> None:
+        if tubelets:
+            side = max(max(one.picture.shape) for one in tubelets)
+            pictures = np.stack([cv2.resize(one.picture, (side, side)) for one in tubelets])
+            vectors = await self._transport.call("embed", "images", pictures)
+            found.places += [(one.span, one.region, row) for one, row in zip(tubelets, vectors, strict=True)]
 
     async def _read(self, sample: Sample, known: Sequence[TextLine]) -> Sequence[TextLine]:
         """The lines of a sample: read where the picture changed, and as they were known elsewhere."""

@@ -31,7 +31,7 @@ class Sizes:
     space: int = 128
     vocabulary: int = 1536
     samples: int = 2000
-    context: int = 8192
+    context: int = 16384
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ class Recipe:
         check_steps: steps between two measurements on the validation split; ``check`` samples of each kind.
         ema: decay of the running mean of the parameters, which is what is exported.
         workers: processes that draw; ``ahead`` jobs of four batches wait at most.
+        start: a checkpoint of the same sizes that the training begins with, instead of random weights.
         judge: questions of each family and scale in the final measurements, and clips among which one is searched.
     """
 
@@ -107,7 +108,8 @@ class Recipe:
     check: int = 64
     workers: int = 1
     ahead: int = 3
-    judge: int = 200
+    start: str | None = None
+    judge: int = 120
     clips: int = 200
 
     @property
@@ -171,7 +173,7 @@ _CAPTION = Stage(
 _ANSWERS = Stage(
     "answers",
     share=0.33,
-    mixes=(Mix(caption=0.15), Mix(scale="far", share=0.2), Mix("clip", share=0.15, batch=8, turns=8)),
+    mixes=(Mix(caption=0.6), Mix(scale="far", share=0.12), Mix("clip", share=0.2, batch=8, turns=8, caption=0.4)),
     tower=0.3,
     dense=0.2,
     words=0.2,
@@ -181,10 +183,10 @@ _CLIPS = Stage(
     "clips",
     share=0.24,
     mixes=(
-        Mix("clip", share=1.0, batch=8, turns=8, caption=0.1),
-        Mix("clip", scale="far", share=0.15, batch=8, turns=8),
-        Mix(share=0.6),
-        Mix(scale="far", share=0.15),
+        Mix("clip", share=1.0, batch=8, turns=8, caption=0.2),
+        Mix("clip", scale="far", share=0.1, batch=8, turns=8),
+        Mix(share=0.6, caption=0.2),
+        Mix(scale="far", share=0.1),
     ),
     rate=7e-4,
     tower=0.2,
@@ -192,6 +194,8 @@ _CLIPS = Stage(
     words=0.1,
     contrast=0.1,
 )
+# Released checkpoints have no heads for dense labels; training that goes on from one makes new ones first.
+_HEADS = replace(_TOWER, name="heads", share=0.04, tower=0.0)
 _STAGES = (_TOWER, _MATCH, _CAPTION, _ANSWERS, _CLIPS)
 
 # A tower that names colours and a decoder that learns to say them: the least that shows that all of it works.
@@ -202,6 +206,7 @@ _TINY = (
 
 RECIPES: dict[str, Recipe] = {
     "nano": Recipe("nano", Sizes(), _STAGES, minutes=360),
+    "nano-more": Recipe("nano", Sizes(), (_HEADS, _ANSWERS, _CLIPS), minutes=120, start="nano"),
     "nano-qwen": Recipe(
         "nano-qwen",
         Sizes(family="qwen2_5_vl", vision=(256, 6, 8, 640), text=(256, 6, 4, 640), groups=2, search=None),

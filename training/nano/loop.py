@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from tools.packaged import packaged
 from training.nano import batches, state
 from training.nano.batches import Batch
 from training.nano.config import Recipe, Stage
 from training.nano.feed import Feed
 from training.nano.learner import Learner, evaluating, multiplies_half
-from training.nano.models import Models, build
+from training.nano.models import Models, build, start
 from training.nano.vocabulary import learn
 
 #: Learning rate at a stage's end, as a part of its highest.
@@ -48,6 +49,7 @@ class Training:
         self.recipe, self.out, self._tell = recipe, out, tell
         out.mkdir(parents=True, exist_ok=True)
         self._state, self._log = out / "state.pt", out / "log.jsonl"
+        self._start = Path(packaged(recipe.start)) if recipe.start is not None else None
         resume = resume and self._state.is_file()
         if resume:
             _mend(self._log)
@@ -58,7 +60,10 @@ class Training:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
-            self.learner = Learner(build(recipe.sizes, self._vocabulary()), device, half=multiplies_half(device))
+            models = build(recipe.sizes, self._vocabulary())
+            if self._start is not None and not resume:
+                start(models, self._start)
+            self.learner = Learner(models, device, half=multiplies_half(device))
         self._optimizer = _optimizer(self.learner, recipe)
         self._average = state.Average(self.learner.parts, recipe.ema)
         self.progress = state.Progress()
@@ -176,11 +181,14 @@ class Training:
     # --- files -------------------------------------------------------------------------------------------------------
 
     def _vocabulary(self) -> Tokenizer:
-        """The tokenizer, learnt once for a folder."""
+        """The tokenizer, learnt once for a folder, or that of the checkpoint to start with."""
         if self.tokens.is_file():
             return Tokenizer.from_file(str(self.tokens))
-        sizes = self.recipe.sizes
-        tokenizer = learn(batches.sentences(sizes.samples, self.recipe.seed), sizes.vocabulary)
+        if self._start is not None:
+            tokenizer = Tokenizer.from_file(str(self._start / "tokenizer.json"))
+        else:
+            sizes = self.recipe.sizes
+            tokenizer = learn(batches.sentences(sizes.samples, self.recipe.seed), sizes.vocabulary)
         tokenizer.save(str(self.tokens))
         return tokenizer
 

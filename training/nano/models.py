@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from evals.synth.scenes import CLASSES, PATCH, SIDE
+from tools.errors import BadInput
 from training.nano.config import Sizes
 from training.nano.vocabulary import (
     END,
@@ -117,6 +118,26 @@ def _places(width: int) -> torch.Tensor:
     one = torch.cat([angles.sin(), angles.cos()], dim=1)
     rows, columns = one[:, None].expand(GRID, GRID, -1), one[None].expand(GRID, GRID, -1)
     return 0.5 * torch.cat([rows, columns], dim=-1).flatten(0, 1)
+
+
+def start(models: Models, folder: Path) -> None:
+    """Puts the weights of a checkpoint that `export` wrote into models of the same sizes.
+
+    Raises:
+        BadInput: if it has other sizes.
+    """
+    pairs = [(models.host, folder), (models.search, folder / SEARCH)]
+    for model, place in pairs:
+        if model is None:
+            continue
+        try:
+            model.load_state_dict(type(model).from_pretrained(place, dtype=torch.float32).state_dict())
+        except (OSError, RuntimeError) as error:
+            raise BadInput(
+                f"'{place}' is no checkpoint of these sizes",
+                remedy="start from one that this recipe, or one like it, has made",
+                field="start",
+            ) from error
 
 
 def export(models: Models, sizes: Sizes, folder: Path, *, temperature: float = 1.0) -> Path:

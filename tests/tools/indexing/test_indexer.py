@@ -143,6 +143,17 @@ def test_everything_is_found_once(world: World) -> None:
     assert world.clips == before
 
 
+def test_places_where_something_comes_and_goes_are_clips_of_their_own(world: World) -> None:
+    asyncio.run(world.indexer.index(world.video_id))
+    pictures = [clip for clip in world.clips.values() if clip.kind == "visual"]
+    places = [clip for clip in pictures if clip.region is not None]
+    assert len(pictures) - len(places) >= 15
+    assert places
+    assert min(clip.span.start for clip in places) == pytest.approx(20, abs=1)
+    assert max(clip.span.end for clip in places) == pytest.approx(40, abs=1)
+    assert all(clip.text == "" for clip in places)
+
+
 def test_text_is_read_only_where_something_changed(world: World) -> None:
     report = asyncio.run(world.indexer.index(world.video_id))
     assert 2 <= report.frames_read <= 8  # the first picture, the caption's coming and going, the cut

@@ -19,6 +19,7 @@ from tools.errors import BadInput
 from training.nano import measure
 from training.nano.config import Mix, Recipe, Stage, recipe
 from training.nano.loop import Training, _rate
+from training.nano.models import export
 from training.nano.state import Average
 
 SMALL = Recipe(
@@ -227,3 +228,16 @@ def test_tiny_learns(tmp_path: Path) -> None:
     blind = measure.prior(questions, seen=200)["picture near"]["colour"]
     assert blind[1] == asked
     assert right > 1.4 * blind[0]
+
+
+def test_training_goes_on_from_a_released_checkpoint(whole: Training, tmp_path: Path) -> None:
+    folder = export(whole.models, SMALL.sizes, tmp_path / "released")
+    more = Training(replace(SMALL, start=str(folder)), tmp_path / "more", device="cpu")
+    assert more.models.tokenizer.get_vocab() == whole.models.tokenizer.get_vocab()
+    for name, weight in whole.models.host.state_dict().items():
+        assert torch.equal(more.models.host.state_dict()[name], weight.to(torch.bfloat16).float()), name
+    assert more.models.search is not None
+    assert more.models.search.vision_model is more.models.host.model.vision_tower
+    wider = replace(SMALL, sizes=replace(SMALL.sizes, vision=(128, 2, 4, 128)), start=str(folder))
+    with pytest.raises(BadInput, match="no checkpoint of these sizes"):
+        Training(wider, tmp_path / "wider", device="cpu")
