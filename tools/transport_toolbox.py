@@ -43,7 +43,7 @@ class TransportToolbox:
         if query.strip():
             text_vectors = await self._transport.call("embed", "texts", [query])
             visual_vector = None
-            if await self._visual():
+            if (not scope.kinds or "visual" in scope.kinds) and await self._visual():
                 visual_vector = (await self._transport.call("embed", "visual_texts", [query]))[0]
             found = await self._transport.call(
                 "store",

@@ -208,8 +208,8 @@ def demo_questions() -> list[DemoQuestion]:
             kind="text",
         ),
         DemoQuestion(
-            question="What colour is the circle next to the green diamond?",
-            answer=("orange",),
+            question="What shape is the orange object next to the green diamond?",
+            answer=("circle",),
             span=next(thing.span for thing in truth.shown if thing.label == "orange circle"),
             kind="visual",
         ),

@@ -23,7 +23,7 @@ NO_TOOL = Profile.model_validate({"name": "bare"})
 
 def test_the_tools_of_the_embedded_profile(tmp_path: Path) -> None:
     tools = build_tools(load_profile("embedded"), Library(tmp_path), tmp_path)
-    assert list(tools) == ["media", "asr", "ocr", "detect", "embed", "store"]
+    assert list(tools) == list(TOOLS)
     assert not any(tool.built for tool in tools.values() if isinstance(tool, Lazy))
     assert not (tmp_path / "store").exists()
 

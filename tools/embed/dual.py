@@ -1,8 +1,11 @@
 """Two towers, one space: what CLIP and SigLIP models of transformers have in common."""
 
+import json
+import sys
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,12 +43,12 @@ class DualEncoder(VisualEmbedder):
             )
         self.model = model
         self._folder = model_folder(model, download=download)
-        from transformers import AutoConfig
-
-        self._config: Any = AutoConfig.from_pretrained(self._folder, local_files_only=True)
-        if self._config.model_type not in self.model_types:
+        # Read as plain data: whoever only searches for words need not import what pictures need.
+        self._facts: dict[str, Any] = json.loads((self._folder / "config.json").read_text("utf-8"))
+        kind = self._facts.get("model_type")
+        if kind not in self.model_types:
             raise ProfileError(
-                f"'{model}' is a '{self._config.model_type}' model, not one of {', '.join(self.model_types)}",
+                f"'{model}' is a '{kind}' model, not one of {', '.join(self.model_types)}",
                 remedy="name a checkpoint of that class, or the backend that belongs to this one",
                 field="model",
             )
@@ -90,6 +93,13 @@ class DualEncoder(VisualEmbedder):
         """What is wrong with the model's files, or None."""
         return missing(model, download=download)
 
+    @cached_property
+    def _config(self) -> Any:
+        """The configuration with what the file leaves to the class."""
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(self._folder, local_files_only=True)
+
     @abstractmethod
     def _vector_size(self) -> int:
         """Length of a vector, from the configuration."""
@@ -103,7 +113,10 @@ class DualEncoder(VisualEmbedder):
             if self._parts is None:
                 from safetensors import SafetensorError
                 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+                from transformers.utils import logging
 
+                if not sys.stderr.isatty():
+                    logging.disable_progress_bar()
                 try:
                     self._parts = (
                         AutoModel.from_pretrained(self._folder, dtype=self._dtype, local_files_only=True)

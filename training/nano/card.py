@@ -64,7 +64,9 @@ def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) 
     llava = recipe.sizes.family == "llava"
     shares = sum(stage.share for stage in recipe.stages)
     stages = ", ".join(f"{stage.name} ({stage.share / shares:.0%})" for stage in recipe.stages)
-    option = f" --steps {recipe.steps}" if recipe.steps is not None else f" --minutes {recipe.minutes:g}"
+    # A run by time may have been stopped and given another limit; what counts is how long it went on.
+    minutes = round(facts["seconds"] / 60) or 1
+    option = f" --steps {recipe.steps}" if recipe.steps is not None else f" --minutes {minutes}"
     recall = measured.get("recall_at_5")
     cost = measured["cost"]
     return _CARD.format(

@@ -101,7 +101,7 @@ class Recipe:
     seed: int = 0
     decay: float = 0.05
     clip: float = 1.0
-    ema: float = 0.998
+    ema: float = 0.99
     save_minutes: float = 3.0
     lines: int = 20
     check_steps: int = 500
@@ -109,7 +109,7 @@ class Recipe:
     workers: int = 1
     ahead: int = 3
     start: str | None = None
-    judge: int = 120
+    judge: int = 80
     clips: int = 200
 
     @property

@@ -11,7 +11,7 @@ class Clip(DualEncoder):
     model_types = ("clip",)
 
     def _vector_size(self) -> int:
-        return int(self._config.projection_dim)
+        return int(self._facts.get("projection_dim") or self._config.projection_dim)
 
     def _tokens(self, tokenizer: Any, texts: list[str]) -> Any:
         longest = self._config.text_config.max_position_embeddings
