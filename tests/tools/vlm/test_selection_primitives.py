@@ -21,7 +21,8 @@ def random(seed: int, *shape: int) -> torch.Tensor:
 
 def cosine(features: torch.Tensor) -> torch.Tensor:
     unit = torch.nn.functional.normalize(features, dim=-1)
-    return unit @ unit.T
+    products = unit @ unit.T
+    return torch.maximum(products, products.T)
 
 
 # --- budgets -------------------------------------------------------------------------------------------------------

@@ -25,6 +25,9 @@ def loneliest(unit: Tensor, products: Tensor | None = None) -> int:
     for start in range(0, count, BLOCK):
         end = start + BLOCK
         cosine = unit[start:end] @ unit[start:].T
+        # Some processors round a product and its mirror image differently; two that are each other's nearest must tie.
+        own = cosine[:, : len(cosine)]
+        own.copy_(torch.maximum(own, own.T))
         cosine.diagonal().fill_(float("-inf"))
         nearest[start:end] = torch.maximum(nearest[start:end], cosine.amax(1))
         if end < count:

@@ -14,7 +14,8 @@ law = settings(deadline=None, max_examples=30)
 def reference(features: torch.Tensor, count: int) -> list[int]:
     """Every pick compares every candidate with every token picked so far."""
     unit = (features / features.norm(dim=1, keepdim=True)).double()
-    distance = (1 - unit @ unit.T).tolist()
+    cosine = unit @ unit.T
+    distance = (1 - torch.maximum(cosine, cosine.T)).tolist()
     every = range(len(features))
     picks = [max(every, key=lambda i: (min(distance[i][j] for j in every if j != i), -i))]
     while len(picks) < count:
