@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from evals.league.questions import Question
 
 #: Questions of every family.
-EACH = 12
+EACH = 8
 
 
 def run(out_dir: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import pytest
 
 from api.child import Child
 from api.client import Client, running
+from configs.profile import TOOLS
 from evals.synth.script import Caption, Scene, Script
 from evals.synth.write import write
 from tools.errors import BadInput, Forbidden, StoreError
@@ -58,7 +59,7 @@ def video(child: Child, client: Client) -> str:
 def test_it_is_ready_with_all_tools(client: Client) -> None:
     ready = client.ready()
     assert ready["ready"]
-    assert {"media", "asr", "ocr", "detect", "embed", "store"} == set(ready["tools"])
+    assert set(TOOLS) == set(ready["tools"])
 
 
 def test_an_answer_from_the_screen_with_its_citation(client: Client, video: str) -> None:
