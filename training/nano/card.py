@@ -28,9 +28,7 @@ world.
 ## Training
 
 Scenes of `evals/synth/scenes`, drawn as training went and none kept. {stages} {limit}
-Reproduce it with `python -m training.nano --config {name}{options}`; seed {seed}. A run limited by steps gives the same
-parameters on the same processor and number of threads; elsewhere sums round differently, and accuracy stays within the
-intervals below.
+Reproduce it with `python -m training.nano --config {name}{options}`; seed {seed}. {reach}
 
 ## Measured
 
@@ -52,6 +50,12 @@ question with its commonest answer in training, without looking.
 * Conversations: each question is answered on its own. Languages other than English, and long answers.
 * More than eight frames: it was trained with one and with eight. More are accepted; its accuracy there is not stated.
 """
+
+_BY_STEPS = """A run limited by steps gives the same
+parameters on the same processor and number of threads; elsewhere sums round differently, and accuracy stays within the
+intervals below."""
+_BY_TIME = """A run limited by time gets as far as the
+machine takes it, so expect other figures; `--steps` makes a run that can be repeated."""
 
 
 def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
@@ -83,6 +87,7 @@ def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) 
         stages=f"Stages, with their part of the whole: {stages}.",
         limit=f"{facts['steps']} steps in {facts['seconds'] / 3600:.2f} hours.",
         options=option,
+        reach=_BY_STEPS if recipe.steps is not None else _BY_TIME,
         seed=recipe.seed,
         tables=_tables(measured["accuracy"], measured["prior"]),
         near=measured["calibration_error"]["near"],

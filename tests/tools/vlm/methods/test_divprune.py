@@ -37,6 +37,12 @@ def test_keeps_what_the_naive_greedy_picks(pictures: int, seed: int, data: st.Da
     assert kept(features, count) == sorted(reference(features, count))
 
 
+def test_of_two_that_are_each_others_nearest_the_earlier_is_first() -> None:
+    for seed in range(1000):
+        features = random(seed, 10, 4)
+        assert kept(features, 1) == reference(features, 1), seed
+
+
 @law
 @given(st.integers(0, 999))
 def test_a_smaller_budget_keeps_a_part_of_the_larger(seed: int) -> None:
