@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evals.league.coverage import Coverage, coverage
 from evals.league.entries import FULL, Entry
 from evals.league.questions import Question, says
 from tools.errors import BadInput, LoupeError
@@ -32,6 +33,7 @@ class Scored:
         asked: bool ``[Q]``.
         share: visual tokens that a decoder layer worked on, as a share of the uncompressed, mean over layers and looks.
         flops, kv_bytes: of the decoder's prefill, mean over the clips.
+        coverage: what the tokens were spent on, means over the questions.
         tokens: uncompressed visual tokens of each kind of question.
     """
 
@@ -40,6 +42,7 @@ class Scored:
     share: float
     flops: float
     kv_bytes: float
+    coverage: Coverage
     tokens: Mapping[str, int]
 
 
@@ -78,8 +81,15 @@ def score(engine: Engine, entry: Entry, questions: Sequence[Question]) -> Scored
         float(np.mean(shares)),
         float(np.mean([report.flops for report in clips])),
         float(np.mean([report.kv_bytes for report in clips])),
+        _coverage([(questions[at], result) for at, result in results.items()]),
         {questions[at].kind: result.report.tokens_in for at, result in results.items()},
     )
+
+
+def _coverage(results: Sequence[tuple[Question, Result]]) -> Coverage:
+    found = [coverage(result.provenance, asked.things, asked.frames.times) for asked, result in results]
+    there = [one for one in found if one is not None]
+    return Coverage(float(np.mean([one.things for one in there])), float(np.mean([one.spent for one in there])))
 
 
 def clock(

@@ -88,6 +88,7 @@ def _section(model: str, rows: Sequence[Row], *, first: bool) -> Iterator[str]:
                 for row in sorted(fixed, key=lambda row: -(row.get("kept") or 0.0))
             ],
         )
+    yield from _spending(rows, names)
     yield from _costs(rows, names, fixed)
     yield from _by_task(rows, names, fixed)
     yield from _notes(rows)
@@ -111,6 +112,31 @@ def _without_methods(rows: Sequence[Row]) -> Iterator[str]:
         f"{_budget(BUDGETS[-1])} of a picture are {max(1, round(BUDGETS[-1] * tokens[0]))} tokens: small budgets are "
         "coarse there."
     )
+
+
+def _spending(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
+    full = _there(rows, FULL)
+    yield "### What the tokens were spent on"
+    yield ""
+    yield from _paragraph(
+        f"Each cell holds the budgets {_slashes(map(_budget, BUDGETS))}. *Things seen* are the shapes and glyphs, "
+        "counted in every frame, of which at least one patch belongs to a token that goes through half of the "
+        "decoder's layers; *on things* is the part of the work on visual tokens whose patches show one of them "
+        f"({100 * full['spent']:.0f} % without a method: the rest is background)."
+    )
+    lines = []
+    for name in names:
+        found = [find(rows, name, keep) for keep in BUDGETS]
+        lines.append(
+            [
+                _name(rows, name),
+                *(
+                    _slashes(f"{100 * row[key]:.0f}" if _ran(row) else "–" for row in found)
+                    for key in ("things", "spent")
+                ),
+            ]
+        )
+    yield from _table(["method", "things seen %", "on things %"], lines)
 
 
 _SPENT = ("share", "prefill_flops", "kv_bytes")

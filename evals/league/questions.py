@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
-from evals.synth.scenes import Scenes
+from evals.synth.scenes import Sample, Scenes
 from tools.media.frames import Frames
 
 Kind = Literal["picture", "clip"]
@@ -23,6 +24,7 @@ class Question:
     Attributes:
         family: what is asked about, e.g. "colour".
         answer: the truth, as `Turn.answer` writes it.
+        things: int64 ``[T, 8, 8]``, which thing each patch shows, 0 for none.
     """
 
     kind: Kind
@@ -30,6 +32,7 @@ class Question:
     frames: Frames
     text: str
     answer: str
+    things: npt.NDArray[np.int64]
 
     @property
     def task(self) -> str:
@@ -51,7 +54,7 @@ def draw(each: int, *, seed: int = 0) -> list[Question]:
             turn = min(turns, key=lambda turn: asked[turn.family])
             asked[turn.family] += 1
             frames = Frames(sample.times, sample.frames)
-            found.append(Question(kind, turn.family, frames, turn.question, turn.answer))
+            found.append(Question(kind, turn.family, frames, turn.question, turn.answer, _things(sample)))
     return sorted(found, key=lambda question: question.task)
 
 
@@ -74,6 +77,11 @@ def shuffled(frames: Frames) -> Frames:
     """The same pictures in another order, always the same one for the same count; times stay as they were."""
     order = np.random.default_rng(len(frames)).permutation(len(frames))
     return Frames(frames.times, frames.images[order])
+
+
+def _things(sample: Sample) -> npt.NDArray[np.int64]:
+    """A number for each colour, shape and glyph that come together."""
+    return sample.colour + 100 * sample.shape + 10_000 * sample.glyph
 
 
 def _plain(text: str) -> str:

@@ -29,8 +29,9 @@ def standings(
     ``kept`` is accuracy relative to full tokens on the same questions, ``low`` and ``high`` its 95 % interval;
     ``share`` the visual tokens of a decoder layer relative to the uncompressed; ``beats_random_keep`` and
     ``beats_average_pooling`` whether it is better than that baseline with as many tokens, None where that makes no
-    sense. FLOPs, bytes and milliseconds are those of a clip; ``tasks`` holds right answers and accuracy kept by task.
-    A row without ``accuracy`` is of an entry that was refused, for the reason in ``note``.
+    sense; ``things`` and ``spent`` are those of `Coverage`. FLOPs, bytes and milliseconds are those of a clip;
+    ``tasks`` holds right answers and accuracy kept by task. A row without ``accuracy`` is of an entry that was refused,
+    for the reason in ``note``.
     """
     bootstrap = Bootstrap([question.task for question in questions])
     full = next(result for entry, result in scored.items() if entry.name == FULL)
@@ -49,6 +50,8 @@ def standings(
                 **_written(kept),
                 **{f"beats_{one}": _beats(entry, one, scored, bootstrap) for one in BASELINES},
                 "share": round(result.share, 4),
+                "things": round(result.coverage.things, 4),
+                "spent": round(result.coverage.spent, 4),
                 "prefill_flops": round(result.flops),
                 "kv_bytes": round(result.kv_bytes),
                 "first_token_ms": round(1000 * taken[entry].first_token, 2),

@@ -30,7 +30,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="train that many steps, which is reproducible, instead of by time")
     parser.add_argument("--resume", action="store_true", help="go on with what is in the folder")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
-    parser.add_argument("--threads", type=int, help="threads that multiply (default: as torch chooses)")
+    parser.add_argument(
+        "--processes", type=int, help="processes that share a step, of one thread each (default: one a core)"
+    )
     parser.add_argument("--speed", type=float, metavar="SECONDS", help="only measure how fast each stage is")
     return parser.parse_args(arguments)
 
@@ -40,19 +42,24 @@ def _run(options: argparse.Namespace) -> None:
     out = options.out or Path("out") / options.config
     import torch
 
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    if options.device == "auto":
+        options.device = "cuda" if torch.cuda.is_available() else "cpu"
+    processes = 1
+    if options.device == "cpu":
+        processes = options.processes or torch.get_num_threads()
+        torch.set_num_threads(1)
     if options.speed is not None:
         from training.nano.speed import speeds
 
-        for row in speeds(chosen, out, options.speed, device=options.device):
+        for row in speeds(chosen, out, options.speed, device=options.device, processes=processes):
             _tell(row)
         return
     from training.nano.loop import Training
     from training.nano.release import release
 
-    training = Training(chosen, out, resume=options.resume, device=options.device, tell=_tell)
+    training = Training(chosen, out, resume=options.resume, device=options.device, processes=processes, tell=_tell)
     training.run()
+    torch.set_num_threads(processes)
     _tell({"event": "released", "folder": str(release(training, out / "checkpoint"))})
 
 

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 #: Rows that are multiplied at once; what a causal block can't see is not multiplied at all.
-_ROWS = 128
-_NEVER = -1e4
+_ROWS = 256
+#: What is added to a product that may not count.
+NEVER = -1e4
 
 
 def by_rows(
@@ -25,8 +26,8 @@ def by_rows(
 
     Args:
         query: ``[B, H, S, D]``; ``key`` and ``value`` may have fewer heads.
-        attention_mask: bool ``[B, 1, S, S]`` of what may be seen, nothing of it above the diagonal; None if everything
-            may be.
+        attention_mask: ``[B, 1, S, S]`` in the query's dtype, added to the products: `NEVER` where nothing may be seen,
+            which is so everywhere above the diagonal. None if everything may be seen.
 
     Returns:
         ``[B, S, H, D]``, and no weights.
@@ -41,8 +42,7 @@ def by_rows(
     for start in range(0, query.shape[2], _ROWS):
         end = min(start + _ROWS, query.shape[2])
         products = query[:, :, start:end] @ key[:, :, :end].transpose(-1, -2)
-        products = products.masked_fill(~attention_mask[:, :, start:end, :end], _NEVER)
-        found.append(_weighed(products, value[:, :, :end]))
+        found.append(_weighed(products.add_(attention_mask[:, :, start:end, :end]), value[:, :, :end]))
     return torch.cat(found, dim=2).transpose(1, 2), None
 
 

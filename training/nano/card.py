@@ -27,8 +27,11 @@ world.
 
 ## Training
 
-Scenes of `evals/synth/scenes`, drawn as training went and none kept. {stages} {limit}
-Reproduce it with `python -m training.nano --config {name}{options}`; seed {seed}. {reach}
+Scenes of `evals/synth/scenes`, drawn as training went and none kept; seed {seed}.
+
+{runs}
+
+{reach}
 
 ## Measured
 
@@ -51,30 +54,36 @@ question with its commonest answer in training, without looking.
 * More than eight frames: it was trained with one and with eight. More are accepted; its accuracy there is not stated.
 """
 
-_BY_STEPS = """A run limited by steps gives the same
-parameters on the same processor and number of threads; elsewhere sums round differently, and accuracy stays within the
-intervals below."""
-_BY_TIME = """A run limited by time gets as far as the
-machine takes it, so expect other figures; `--steps` makes a run that can be repeated."""
+_BY_STEPS = """`{command}` does it again: a run limited by steps gives the same parameters on the same processor and
+number of processes; elsewhere sums round differently, and accuracy stays within the intervals below."""
+_BY_TIME = """`{command}` does it again. A run limited by time gets as far as the machine takes it, so expect other
+figures; `--steps` makes a run that can be repeated."""
+_IN_RUNS = """Each run began with the checkpoint of the one before, which is not kept. `python -m training.nano` trains
+all stages from scratch; expect other figures."""
 
 
 def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
     """The card as Markdown.
 
     Args:
-        facts: of the training: ``parameters``, ``vocabulary``, ``steps`` and ``seconds``.
+        facts: of the training: ``parameters``, ``vocabulary`` and ``runs``, the first one first, each with its
+            ``config``, ``stages``, ``steps`` and ``seconds``.
         measured: what ``training.nano.measure.examine`` found.
     """
     llava = recipe.sizes.family == "llava"
-    shares = sum(stage.share for stage in recipe.stages)
-    stages = ", ".join(f"{stage.name} ({stage.share / shares:.0%})" for stage in recipe.stages)
-    # A run by time may have been stopped and given another limit; what counts is how long it went on.
-    minutes = round(facts["seconds"] / 60) or 1
-    option = f" --steps {recipe.steps}" if recipe.steps is not None else f" --minutes {minutes}"
+    runs = facts["runs"]
+    if len(runs) > 1:
+        reach = _IN_RUNS
+    else:
+        # A run by time may have been stopped and given another limit; what counts is how long it went on.
+        minutes = round(runs[0]["seconds"] / 60) or 1
+        limit = f"--steps {recipe.steps}" if recipe.steps is not None else f"--minutes {minutes}"
+        reach = _BY_STEPS if recipe.steps is not None else _BY_TIME
+        reach = reach.format(command=f"python -m training.nano --config {runs[0]['config']} {limit}")
     recall = measured.get("recall_at_5")
     cost = measured["cost"]
     return _CARD.format(
-        name=recipe.name,
+        name=recipe.model or recipe.name,
         millions=facts["parameters"] / 1e6,
         architecture="LlavaForConditionalGeneration" if llava else "Qwen2_5_VLForConditionalGeneration",
         host=measured["host"],
@@ -84,16 +93,20 @@ def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) 
         also=" with the contrastive model for search in `search/`" if recall else "",
         load=cost["load_seconds"],
         look=cost["look_seconds"],
-        stages=f"Stages, with their part of the whole: {stages}.",
-        limit=f"{facts['steps']} steps in {facts['seconds'] / 3600:.2f} hours.",
-        options=option,
-        reach=_BY_STEPS if recipe.steps is not None else _BY_TIME,
+        runs="\n".join(map(_run, runs)),
+        reach=reach,
         seed=recipe.seed,
         tables=_tables(measured["accuracy"], measured["prior"]),
         near=measured["calibration_error"]["near"],
         all=measured["calibration_error"]["all"],
         temperature=measured["temperature"],
         recall=_search(recall),
+    )
+
+
+def _run(run: Mapping[str, Any]) -> str:
+    return (
+        f"* `{run['config']}` ({', '.join(run['stages'])}): {run['steps']} steps in {run['seconds'] / 3600:.2f} hours"
     )
 
 

@@ -89,6 +89,7 @@ class Recipe:
         check_steps: steps between two measurements on the validation split; ``check`` samples of each kind.
         ema: decay of the running mean of the parameters, which is what is exported.
         workers: processes that draw; ``ahead`` jobs of four batches wait at most.
+        model: what comes out is called so, as the recipe if empty.
         start: a checkpoint of the same sizes that the training begins with, instead of random weights.
         judge: questions of each family and scale in the final measurements, and clips among which one is searched.
     """
@@ -108,6 +109,7 @@ class Recipe:
     check: int = 64
     workers: int = 1
     ahead: int = 3
+    model: str = ""
     start: str | None = None
     judge: int = 80
     clips: int = 200
@@ -173,7 +175,11 @@ _CAPTION = Stage(
 _ANSWERS = Stage(
     "answers",
     share=0.33,
-    mixes=(Mix(caption=0.6), Mix(scale="far", share=0.12), Mix("clip", share=0.2, batch=8, turns=8, caption=0.4)),
+    mixes=(
+        Mix(turns=12, caption=0.3),
+        Mix(scale="far", share=0.08, turns=12),
+        Mix("clip", share=0.2, batch=8, turns=12, caption=0.3),
+    ),
     tower=0.3,
     dense=0.2,
     words=0.2,
@@ -183,10 +189,10 @@ _CLIPS = Stage(
     "clips",
     share=0.24,
     mixes=(
-        Mix("clip", share=1.0, batch=8, turns=8, caption=0.2),
-        Mix("clip", scale="far", share=0.1, batch=8, turns=8),
-        Mix(share=0.6, caption=0.2),
-        Mix(scale="far", share=0.1),
+        Mix("clip", share=1.0, batch=8, turns=12, caption=0.2),
+        Mix("clip", scale="far", share=0.08, batch=8, turns=12),
+        Mix(share=0.6, turns=12, caption=0.2),
+        Mix(scale="far", share=0.08, turns=12),
     ),
     rate=7e-4,
     tower=0.2,
@@ -195,7 +201,11 @@ _CLIPS = Stage(
     contrast=0.1,
 )
 # Released checkpoints have no heads for dense labels; training that goes on from one makes new ones first.
-_HEADS = replace(_TOWER, name="heads", share=0.04, tower=0.0)
+_MORE = (
+    replace(_TOWER, name="heads", share=0.02, tower=0.0),
+    replace(_ANSWERS, share=0.5),
+    replace(_CLIPS, share=0.48),
+)
 _STAGES = (_TOWER, _MATCH, _CAPTION, _ANSWERS, _CLIPS)
 
 # A tower that names colours and a decoder that learns to say them: the least that shows that all of it works.
@@ -206,7 +216,7 @@ _TINY = (
 
 RECIPES: dict[str, Recipe] = {
     "nano": Recipe("nano", Sizes(), _STAGES, minutes=360),
-    "nano-more": Recipe("nano", Sizes(), (_HEADS, _ANSWERS, _CLIPS), minutes=120, start="nano"),
+    "nano-more": Recipe("nano-more", Sizes(), _MORE, minutes=120, model="nano", start="nano"),
     "nano-qwen": Recipe(
         "nano-qwen",
         Sizes(family="qwen2_5_vl", vision=(256, 6, 8, 640), text=(256, 6, 4, 640), groups=2, search=None),

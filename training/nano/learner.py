@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from evals.synth.scenes import CLASSES, PATCH, SIDE
-from training.nano.attention import BY_ROWS
+from training.nano.attention import BY_ROWS, NEVER
 from training.nano.batches import Batch
 from training.nano.config import Stage
 from training.nano.models import GRID, Models
@@ -73,8 +73,14 @@ class Learner:
                 found["language"] = F.cross_entropy(logits.float(), wanted)
         return found
 
-    def learn(self, batch: Batch, stage: Stage) -> dict[str, float]:
-        """Adds the gradients of the weighed sum of `losses` to the parameters, and gives the losses.
+    def hold_tower(self, held: bool) -> None:
+        """Whether the vision tower gets no gradients from now on."""
+        model = self.models.host.model
+        for parameter in (model.vision_tower if self.llava else model.visual).parameters():
+            parameter.requires_grad_(not held)
+
+    def learn(self, batch: Batch, stage: Stage, weight: float = 1.0) -> dict[str, float]:
+        """Adds the gradients of ``weight`` times the weighed sum of `losses` to the parameters, and gives the losses.
 
         The decoder runs over a few samples at a time: what it keeps for the way back then stays in the processor's
         cache, which makes a step a quarter faster than in one piece. The tower runs once, for all losses.
@@ -86,10 +92,10 @@ class Learner:
         outputs, gradients = [], []
         if found:
             outputs.append(total(found, stage))
-            gradients.append(torch.ones_like(outputs[0]))
+            gradients.append(torch.full_like(outputs[0], weight))
         if stage.language > 0 and batch.ids.size:
             tokens = seen.tokens.detach().requires_grad_()
-            values["language"] = self._learn_to_speak(batch, tokens, stage.language)
+            values["language"] = self._learn_to_speak(batch, tokens, weight * stage.language)
             assert tokens.grad is not None
             outputs.append(seen.tokens)
             gradients.append(tokens.grad)
@@ -214,7 +220,7 @@ class Learner:
         text = model.language_model.embed_tokens(self._tensor(batch.ids)).to(prefix.dtype)
         hidden = model.language_model(
             inputs_embeds=torch.cat([prefix, text], dim=1),
-            attention_mask=self._mask(batch, len(opening)),
+            attention_mask=self._mask(batch, len(opening), prefix.dtype),
             position_ids=self._positions(batch, opening),
             use_cache=False,
         ).last_hidden_state[:, len(opening) :]
@@ -237,14 +243,17 @@ class Learner:
         opening = torch.tensor(ids, device=self.device)
         return opening, torch.nonzero(torch.eq(opening, cell))[:, 0]
 
-    def _mask(self, batch: Batch, before: int) -> Tensor:
-        """bool ``[B, 1, S, S]``: a token sees the opening and the tokens of its own question that came before."""
+    def _mask(self, batch: Batch, before: int, dtype: torch.dtype) -> Tensor:
+        """``[B, 1, S, S]``, 0 or `NEVER`: a token sees the opening and the tokens of its own question that came
+        before."""
         turn = self._tensor(batch.turn)
         group = F.pad(turn + 1, (before, 0))
         size = group.shape[1]
         shared = torch.arange(size, device=self.device) < before
         allowed = (group[:, :, None] == group[:, None, :]) | shared
-        return (allowed & torch.ones(size, size, dtype=torch.bool, device=self.device).tril())[:, None]
+        allowed &= torch.ones(size, size, dtype=torch.bool, device=self.device).tril()
+        mask = torch.zeros(allowed.shape, dtype=dtype, device=self.device)
+        return mask.masked_fill_(~allowed, NEVER)[:, None]
 
     def _positions(self, batch: Batch, opening: Tensor) -> Tensor:
         """``[B, S]``, or ``[3, B, S]`` with M-RoPE."""

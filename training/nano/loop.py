@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tools.packaged import packaged
 from training.nano import batches, state
 from training.nano.batches import Batch
 from training.nano.config import Recipe, Stage
+from training.nano.crew import Crew
 from training.nano.feed import Feed
 from training.nano.learner import Learner, evaluating, multiplies_half
 from training.nano.models import Models, build, start
@@ -34,6 +35,7 @@ class Training:
         out: the folder; made if it is not there.
         resume: whether to go on with what is in it; otherwise it is begun anew.
         device: ``auto`` takes a GPU if there is one.
+        processes: how many share the work of a step, see `Crew`.
         tell: called with every line of the log.
     """
 
@@ -44,9 +46,10 @@ class Training:
         *,
         resume: bool = False,
         device: str = "auto",
+        processes: int = 1,
         tell: Callable[[Row], None] | None = None,
     ) -> None:
-        self.recipe, self.out, self._tell = recipe, out, tell
+        self.recipe, self.out, self._tell, self._processes = recipe, out, tell, processes
         out.mkdir(parents=True, exist_ok=True)
         self._state, self._log = out / "state.pt", out / "log.jsonl"
         self._start = Path(packaged(recipe.start)) if recipe.start is not None else None
@@ -87,10 +90,13 @@ class Training:
         Args:
             stop_after: end, as a kill would, after this many steps of all stages together.
         """
-        with Feed(self.tokens, self.recipe.workers, self.recipe.ahead) as feed:
+        with (
+            Feed(self.tokens, self.recipe.workers, self.recipe.ahead) as feed,
+            Crew(self.learner, self.recipe.sizes, self.tokens, self._processes) as crew,
+        ):
             while self.progress.stage < len(self.recipe.stages):
                 stage = self.recipe.stages[self.progress.stage]
-                if not self._stage(stage, feed, stop_after):
+                if not self._stage(stage, feed, crew, stop_after):
                     return
                 self._note("validation", stage, **self.check(stage, feed))
                 self.progress = self.progress.next_stage()
@@ -120,7 +126,7 @@ class Training:
 
     # --- one stage ---------------------------------------------------------------------------------------------------
 
-    def _stage(self, stage: Stage, feed: Feed, stop_after: int | None) -> bool:
+    def _stage(self, stage: Stage, feed: Feed, crew: Crew, stop_after: int | None) -> bool:
         """Trains a stage from where it stands; False if it was stopped before its end."""
         group, begin = divmod(self.progress.step, batches.TOGETHER)
         jobs = batches.jobs(stage, self.recipe.seed, group)
@@ -134,7 +140,7 @@ class Training:
                     begin -= 1
                     continue
                 meter.waiting += time.monotonic() - waited
-                losses, norm = self._step(stage, batch, _rate(stage, part))
+                losses, norm = self._step(stage, batch, _rate(stage, part), crew)
                 self.progress.step += 1
                 now = time.monotonic()
                 self.progress.seconds, begun = self.progress.seconds + now - begun, now
@@ -153,22 +159,16 @@ class Training:
                     saved = now
         return True
 
-    def _step(self, stage: Stage, batch: Batch, rate: float) -> tuple[Mapping[str, float], float]:
+    def _step(self, stage: Stage, batch: Batch, rate: float, crew: Crew) -> tuple[Mapping[str, float], float]:
         for group in self._optimizer.param_groups:
             group["lr"] = rate * (stage.tower if group["tower"] else 1.0)
-        for parameter in self._tower():
-            parameter.requires_grad_(stage.tower > 0)
+        self.learner.hold_tower(stage.tower == 0)
         self._optimizer.zero_grad(set_to_none=True)
-        losses = self.learner.learn(batch, stage)
+        losses = crew.learn(batch, stage)
         norm = torch.nn.utils.clip_grad_norm_(self.learner.parts.parameters(), self.recipe.clip)
         self._optimizer.step()
         self._average.update(self.progress.steps)
         return losses, float(norm)
-
-    def _tower(self) -> Iterator[torch.nn.Parameter]:
-        for group in self._optimizer.param_groups:
-            if group["tower"]:
-                yield from group["params"]
 
     def _part(self, stage: Stage) -> float:
         """How much of the stage is done, 0..1."""

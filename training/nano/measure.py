@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from evals.league.questions import says
 from evals.synth.scenes import Sample, Scale, Scenes, Split, Turn
 from tools.embed.backends.visual.clip import Clip
 from tools.errors import LoupeError
@@ -70,17 +71,12 @@ def answer(engine: Engine, asked: Sequence[Question], *, together: int = 16) -> 
         for question, result in zip(part, results, strict=True):
             if isinstance(result, LoupeError):
                 raise result
-            yield Answered(question, said(result.text) == said(question.turn.answer), result.confidence)
+            yield Answered(question, says(result.text, question.turn.answer), result.confidence)
 
 
 def frames(sample: Sample) -> Frames:
     """A sample's pictures as the tools pass them around."""
     return Frames(sample.times, sample.frames, 0)
-
-
-def said(text: str) -> str:
-    """An answer without what does not matter: case, a full stop, white space."""
-    return " ".join(text.casefold().rstrip(". ").split())
 
 
 def accuracy(answered: Iterable[Answered]) -> dict[str, dict[str, tuple[int, int]]]:
@@ -111,7 +107,7 @@ def prior(asked: Sequence[Question], *, seen: int = 1000, seed: int = 0) -> dict
         kind, turn = question.kind, question.turn
         known = by_question.get((kind, turn.question)) or by_family[kind, turn.family]
         guess = known.most_common(1)[0][0] if known else ""
-        answered.append(Answered(question, said(guess) == said(turn.answer), 0.0))
+        answered.append(Answered(question, says(guess, turn.answer), 0.0))
     return accuracy(answered)
 
 

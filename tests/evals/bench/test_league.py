@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from evals import checkpoints
 from evals.bench import league
+from evals.league.coverage import Coverage, coverage
 from evals.league.entries import BASELINES, BLIND, BUDGETS, FULL, SHUFFLED, Entry, differences, entries, fitting
 from evals.league.intervals import Bootstrap, at_share
 from evals.league.measure import Scored, Taken, _clocked, score
@@ -25,6 +27,8 @@ from tools.vlm.compression import Compression
 from tools.vlm.engine import Engine
 from tools.vlm.loading import load_host
 from tools.vlm.method import METHODS, Budgeted
+from tools.vlm.report import Provenance
+from tools.vlm.tokens import Grid
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
@@ -67,7 +71,9 @@ def rows() -> list[Row]:
         able = {FULL: 0.97, BLIND: 0.3, SHUFFLED: 0.7}.get(entry.name, 0.97 * keep ** (1 - worth.get(entry.name, 1.0)))
         inside = np.array([question.kind in entry.kinds for question in asked])
         tokens = {"picture": 64, "clip": 512}
-        scored[entry] = Scored((ease < able) & inside, inside, share, 1e9 * share, 1e6 * share, tokens)
+        scored[entry] = Scored(
+            (ease < able) & inside, inside, share, 1e9 * share, 1e6 * share, Coverage(share, 0.5), tokens
+        )
         taken[entry] = Taken(0.06 * (share + 0.2), 0.001 if entry.method else 0.0)
     absent = Entry("psigmoid", 0.05, METHODS.get("psigmoid")(keep=0.5))
     return standings("nano", "llava", asked, scored, taken, {absent: "psigmoid: one layer of 6 works on all tokens"})
@@ -157,11 +163,13 @@ def test_score_counts_what_is_right_and_what_is_spent(engine: Engine, questions:
         engine.look(question.frames, question.text, entry.compression(), max_new_tokens=12).text for question in some
     ]
     truths = [text if at % 2 else "something else" for at, text in enumerate(texts)]
-    asked = [Question(q.kind, q.family, q.frames, q.text, truth) for q, truth in zip(some, truths, strict=True)]
+    asked = [replace(q, answer=truth) for q, truth in zip(some, truths, strict=True)]
     found = score(engine, entry, asked)
     assert found.right.tolist() == [bool(at % 2) for at in range(len(some))]
     assert found.share == pytest.approx(0.5, abs=0.02)
     assert found.tokens == {"picture": 49, "clip": 392}
+    assert 0.5 < found.coverage.things <= 1
+    assert 0 < found.coverage.spent < 1
     shuffled_only = score(engine, Entry(SHUFFLED, shown=shuffled, kinds=("clip",)), asked)
     assert shuffled_only.asked.tolist() == [question.kind == "clip" for question in asked]
 
@@ -170,6 +178,31 @@ def test_a_budget_that_cannot_be_met_is_said_and_not_guessed(engine: Engine, que
     entry = next(entry for entry in entries(["psigmoid"]) if entry.keep == 0.05)
     with pytest.raises(BadInput):
         score(engine, entry, questions)
+
+
+def test_coverage_counts_things_in_every_frame_and_work_by_what_it_shows() -> None:
+    # Two frames of 2 x 2 patches. Of the first frame two patches share a token; of the second one patch is dropped
+    # before the decoder and another after one of four layers.
+    provenance = Provenance(
+        grids=(Grid(2, 2, 0.0), Grid(2, 2, 1.0)),
+        owner=np.array([0, 0, 1, 2, 3, -1, 4, 5]),
+        mass=np.array([2, 1, 1, 1, 1, 1], np.float32),
+        survived=np.array([4, 4, 4, 4, 4, 0, 1, 4]),
+        depth=4,
+    )
+    things = np.array([[[7, 0], [0, 0]], [[0, 7], [8, 0]]])
+    found = coverage(provenance, things, np.array([0.1, 0.9]))
+    # Seen is the merged one alone; half a token of work went there, and a quarter to the one dropped on the way.
+    assert found == Coverage(pytest.approx(1 / 3), pytest.approx(0.75 / 5.25))  # type: ignore[arg-type]
+    assert coverage(provenance, np.zeros((2, 2, 2), np.int64), np.array([0.0, 1.0])) is None
+
+
+def test_coverage_of_a_lattice_other_than_the_labels() -> None:
+    # One row of two patches against labels of 4 x 4: a thing in the left half is seen if the left patch is.
+    provenance = Provenance((Grid(1, 2),), np.array([0, -1]), np.ones(1, np.float32), np.array([1, 0]), 1)
+    things = np.zeros((1, 4, 4), np.int64)
+    things[0, 3, 1], things[0, 0, 2] = 1, 2
+    assert coverage(provenance, things, np.zeros(1)) == Coverage(0.5, 1.0)
 
 
 # --- comparisons ---------------------------------------------------------------------------------------------------

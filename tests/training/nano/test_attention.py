@@ -16,7 +16,8 @@ def test_it_is_attention(monkeypatch: pytest.MonkeyPatch, causal: bool, rows: in
     query.requires_grad_()
     # Two questions behind three shared tokens, neither of which sees the other.
     turn = torch.tensor([-1, -1, -1, 0, 0, 0, 1, 1, 1, 1])
-    mask = ((turn[:, None] == turn) | (turn == -1)) & torch.ones(10, 10, dtype=torch.bool).tril()
+    allowed = ((turn[:, None] == turn) | (turn == -1)) & torch.ones(10, 10, dtype=torch.bool).tril()
+    mask = torch.zeros(10, 10).masked_fill(~allowed, attention.NEVER)
     seen = mask[None, None].expand(2, 1, 10, 10) if causal else None
     found, weights = attention.by_rows(torch.nn.Identity(), query, key, value, seen, scaling=0.3)
     assert weights is None
