@@ -1,11 +1,15 @@
 """What a look's tokens were spent on: how many of the things shown it still saw, and how much of it went to things."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from tools.vlm.report import Provenance
+from tools.vlm.tokens import Grid
+
+Ints = npt.NDArray[np.int64]
 
 #: A patch is seen if its token goes through this part of the decoder's layers.
 _SEEN = 0.5
@@ -33,21 +37,32 @@ def coverage(provenance: Provenance, things: npt.NDArray[np.int64], times: npt.N
     Returns:
         None where nothing is shown or nothing was kept.
     """
-    grids = provenance.grids
     layers, work = provenance.layers(), provenance.maps()
-    shown = [np.zeros((grid.height, grid.width), dtype=np.bool_) for grid in grids]
+    shown = shows(provenance.grids, things, times)
     found: list[bool] = []
-    for frame, time in zip(things, times, strict=True):
-        place = int(np.argmin([abs(grid.time - time) for grid in grids]))
-        rows = np.arange(frame.shape[0]) * grids[place].height // frame.shape[0]
-        columns = np.arange(frame.shape[1]) * grids[place].width // frame.shape[1]
+    for frame, (place, rows, columns) in zip(things, _cells(provenance.grids, things, times), strict=True):
         seen = layers[place][np.ix_(rows, columns)] >= _SEEN
-        for thing in np.unique(frame[frame > 0]):
-            found.append(bool(seen[frame == thing].any()))
-        there = np.nonzero(frame)
-        shown[place][rows[there[0]], columns[there[1]]] = True
+        found += [bool(seen[frame == thing].any()) for thing in np.unique(frame[frame > 0])]
     total = sum(float(one.sum()) for one in work)
     if not found or total == 0:
         return None
     spent = sum(float(one[where].sum()) for one, where in zip(work, shown, strict=True))
     return Coverage(float(np.mean(found)), spent / total)
+
+
+def shows(grids: Sequence[Grid], things: Ints, times: npt.NDArray[np.float64]) -> list[npt.NDArray[np.bool_]]:
+    """For each grid bool ``[h, w]``, whether a cell shows something; arguments as in `coverage`."""
+    shown = [np.zeros((grid.height, grid.width), dtype=np.bool_) for grid in grids]
+    for frame, (place, rows, columns) in zip(things, _cells(grids, things, times), strict=True):
+        there = np.nonzero(frame)
+        shown[place][rows[there[0]], columns[there[1]]] = True
+    return shown
+
+
+def _cells(grids: Sequence[Grid], things: Ints, times: npt.NDArray[np.float64]) -> Iterator[tuple[int, Ints, Ints]]:
+    """For each frame its grid, the nearest in time, and the row and the column of that for its own."""
+    for frame, time in zip(things, times, strict=True):
+        place = int(np.argmin([abs(grid.time - time) for grid in grids]))
+        rows = np.arange(frame.shape[0]) * grids[place].height // frame.shape[0]
+        columns = np.arange(frame.shape[1]) * grids[place].width // frame.shape[1]
+        yield place, rows, columns

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evals.league.questions import blind, seen, shuffled
+from evals.league.oracle import Oracle
+from evals.league.questions import Question, blind, seen, shuffled
 from tools.errors import BadInput
 from tools.media.frames import Frames
 from tools.vlm.compression import Compression
@@ -14,6 +15,10 @@ from tools.vlm.method import METHODS, Method
 BUDGETS = (0.5, 0.25, 0.1, 0.05)
 #: Names of the entries without a method.
 FULL, BLIND, SHUFFLED = "full tokens", "blind", "shuffled"
+#: Names of those that know what is shown, with the part of the rest that they keep.
+ORACLES = {"only what shows something": 0.0, "that and a tenth of the rest": 0.1, "that and a third of the rest": 1 / 3}
+#: All without a published method.
+BARE = (FULL, BLIND, SHUFFLED, *ORACLES)
 #: What a method has to beat.
 BASELINES = ("random_keep", "average_pooling")
 
@@ -23,7 +28,7 @@ class Entry:
     """A line of the table.
 
     Attributes:
-        name: of the method, or one of `FULL`, `BLIND` and `SHUFFLED`.
+        name: of the method, or one of `BARE`.
         keep: its budget; None where there is none to set.
         shown: what becomes of the frames before anyone sees them.
         kinds: of the questions that it is asked.
@@ -35,19 +40,22 @@ class Entry:
     shown: Callable[[Frames], Frames] = seen
     kinds: tuple[str, ...] = ("picture", "clip")
 
-    def compression(self, place: int = 0) -> Compression:
+    def compression(self, question: Question, place: int = 0) -> Compression:
         """Its method alone, or nothing, for the question at ``place``: what a method draws is drawn anew for each, or
         one draw's luck would be taken for the method's worth."""
         if self.method is None:
             return Compression.NONE
-        drawing = "seed" in self.method.options
-        return Compression((replace(self.method, **{"seed": place}) if drawing else self.method,))
+        fresh = {"seed": place, "question": question}
+        return Compression(
+            (replace(self.method, **{name: fresh[name] for name in fresh if name in self.method.options}),)
+        )
 
 
 def entries(names: Sequence[str] | None = None, budgets: Sequence[float] = BUDGETS) -> list[Entry]:
-    """The three without a method, then the methods called ``names`` (all by default) with their own defaults: at every
+    """Those of `BARE`, then the methods called ``names`` (all by default) with their own defaults: at every
     budget where ``keep`` is one of their options, else once."""
     found = [Entry(FULL), Entry(BLIND, shown=blind), Entry(SHUFFLED, shown=shuffled, kinds=("clip",))]
+    found += [Entry(name, None, Oracle(rest=rest)) for name, rest in ORACLES.items()]
     for name in METHODS.names() if names is None else names:
         method = METHODS.get(name)()
         if "keep" in method.options:
@@ -69,7 +77,7 @@ def fitting(entry: Entry, host: Host) -> Entry:
 
 def differences(entry: Entry) -> dict[str, Any]:
     """The options that are not at the method's default, but for the budget."""
-    if entry.method is None:
+    if entry.method is None or entry.name in BARE:
         return {}
     usual = type(entry.method)().options
     return {name: value for name, value in entry.method.options.items() if name != "keep" and value != usual[name]}

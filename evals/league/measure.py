@@ -67,7 +67,9 @@ def score(engine: Engine, entry: Entry, questions: Sequence[Question]) -> Scored
     for start in range(0, len(places), _TOGETHER):
         part = places[start : start + _TOGETHER]
         requests = [
-            Request(entry.shown(questions[at].frames), questions[at].text, entry.compression(at), _LONGEST)
+            Request(
+                entry.shown(questions[at].frames), questions[at].text, entry.compression(questions[at], at), _LONGEST
+            )
             for at in part
         ]
         results |= zip(part, map(_good, engine.run(requests)), strict=True)
@@ -114,7 +116,7 @@ def clock(
                 here = seconds["encode"] + seconds["connect"]
                 tower = here if entry.name == FULL else tower
                 own = seconds["select"] + seconds["merge"] + among_layers if entry.method else 0.0
-                if _works_in_tower(entry.compression(), engine):
+                if _works_in_tower(entry.compression(clip), engine):
                     own += max(here - tower, 0.0)
                 taken[entry].append(Taken(sum(seconds.values()), own))
     return {
@@ -126,7 +128,7 @@ def clock(
 def _look(engine: Engine, entry: Entry, clip: Question) -> tuple[dict[str, float], float]:
     """Seconds by stage up to the first token, and those of the method among the decoder's layers."""
     among_layers: list[float] = []
-    methods = tuple(_clocked(method, among_layers) for method in entry.compression().methods)
+    methods = tuple(_clocked(method, among_layers) for method in entry.compression(clip).methods)
     result = engine.look(entry.shown(clip.frames), clip.text, Compression(methods), max_new_tokens=1)
     seconds = {stage: taken for stage, taken in result.report.seconds.items() if stage != "decode"}
     return seconds, sum(among_layers)
@@ -169,7 +171,7 @@ def able(engine: Engine, entry: Entry, questions: Sequence[Question]) -> BadInpu
     for kind in entry.kinds:
         question = next(question for question in questions if question.kind == kind)
         try:
-            engine.look(question.frames, question.text, entry.compression(), max_new_tokens=1)
+            engine.look(question.frames, question.text, entry.compression(question), max_new_tokens=1)
         except BadInput as error:
             return error
     return None

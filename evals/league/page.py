@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeGuard
 
-from evals.league.entries import BASELINES, BLIND, BUDGETS, FULL, SHUFFLED
+from evals.league.entries import BARE, BASELINES, BUDGETS, FULL, SHUFFLED
 
 Row = dict[str, Any]
 
@@ -32,7 +32,9 @@ than average pooling, † not better than random choice, ‡ not better than ave
 95 % interval of the paired difference lies above zero. With intervals this wide, "not better" can be chance.
 
 **Blind** is the model that sees grey frames: what the wording of a question gives away. **Shuffled** is the model that
-sees the pictures of a clip in random order: what it can tell without their sequence.
+sees the pictures of a clip in random order: what it can tell without their sequence. **Only what shows something** is
+no method: it knows which patches show a shape or a glyph and keeps all of these and no others, or a random part of the
+others as well. Where it loses, the model misses the background, whatever is chosen.
 """
 
 
@@ -64,7 +66,7 @@ def find(rows: Sequence[Row], name: str, keep: float | None = None) -> Row | Non
 
 def _section(model: str, rows: Sequence[Row], *, first: bool) -> Iterator[str]:
     names = ranked(rows)
-    fixed = [row for row in rows if row["keep"] is None and row["method"] not in (FULL, BLIND, SHUFFLED) and _ran(row)]
+    fixed = [row for row in rows if row["keep"] is None and row["method"] not in BARE and _ran(row)]
     full = _there(rows, FULL)
     yield f"## {model} ({full['host']})"
     yield ""
@@ -98,10 +100,15 @@ def _without_methods(rows: Sequence[Row]) -> Iterator[str]:
     full = _there(rows, FULL)
     kinds = ("picture", "clip")
     yield from _table(
-        ["accuracy %", *(f"{kind}s" for kind in kinds), "all"],
+        ["accuracy %", *(f"{kind}s" for kind in kinds), "all", "tokens %"],
         [
-            [name, *(_accuracy(row, kind) for kind in kinds), "" if name == SHUFFLED else _accuracy(row, "")]
-            for name, row in ((name, find(rows, name)) for name in (FULL, BLIND, SHUFFLED))
+            [
+                name,
+                *(_accuracy(row, kind) for kind in kinds),
+                "" if name == SHUFFLED else _accuracy(row, ""),
+                _percent(row, full, "share"),
+            ]
+            for name, row in ((name, find(rows, name)) for name in BARE)
             if row
         ],
     )
@@ -183,7 +190,7 @@ def _by_task(rows: Sequence[Row], names: Sequence[str], fixed: Sequence[Row]) ->
     for kind in ("picture", "clip"):
         tasks = [name for name in full["tasks"] if name.startswith(kind)]
         lines = []
-        for name in (FULL, BLIND, SHUFFLED):
+        for name in BARE:
             row = find(rows, name)
             if row and any(task in row["tasks"] for task in tasks):
                 lines.append([f"*{name}*", *(f"*{_right(row, task)}*" for task in tasks)])

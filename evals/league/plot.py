@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from evals.league.entries import BASELINES, BLIND, FULL, SHUFFLED
+from evals.league.entries import BARE, BASELINES, BLIND, FULL
 from evals.league.page import find, ranked
 
 Row = dict[str, Any]
@@ -76,7 +76,7 @@ class _Block:
         self._rows = [row for row in rows if row.get("kept") is not None]
         fixed = [row["method"] for row in self._rows if row["keep"] is None]
         self._names = [name for name in ranked(self._rows) if name not in BASELINES]
-        self._names += [name for name in fixed if name not in (FULL, BLIND, SHUFFLED)]
+        self._names += [name for name in fixed if name not in BARE]
 
     @property
     def height(self) -> int:

@@ -17,9 +17,9 @@ _PATIENCE = 50
 _GREY = 127
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Question:
-    """One question about a picture or a clip that no other question is about.
+    """One question about a picture or a clip that no other question is about; equal only to itself.
 
     Attributes:
         family: what is asked about, e.g. "colour".

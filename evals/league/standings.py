@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from evals.league.entries import BASELINES, FULL, Entry, differences
+from evals.league.entries import BARE, BASELINES, FULL, Entry, differences
 from evals.league.intervals import Bootstrap, Kept, at_share
 from evals.league.measure import Scored, Taken
 from evals.league.questions import Question
@@ -91,7 +91,7 @@ def _beats(entry: Entry, baseline: str, scored: Mapping[Entry, Scored], bootstra
     """Whether ``entry`` is better than ``baseline`` would be with as many tokens."""
     result = scored[entry]
     rivals = [other for one, other in scored.items() if one.name == baseline]
-    if entry.method is None or entry.name in BASELINES or not rivals or result.share >= _ALL:
+    if entry.name in (*BARE, *BASELINES) or not rivals or result.share >= _ALL:
         return None
     rivals.append(next(other for one, other in scored.items() if one.name == FULL))
     rival = at_share(result.share, [other.share for other in rivals], np.stack([other.right for other in rivals]))

@@ -32,6 +32,11 @@ TOGETHER = 4
 #: Room for the samples of one group of batches.
 _STRIDE = 1 << 12
 
+#: Of how much is kept where tokens are dropped the logarithm is uniform; what shows something is exp(lean) times as
+#: likely to be kept.
+_LEAST_KEPT = 0.1
+_LEAST_LEAN, _MOST_LEAN = -1.0, 6.0
+
 Ints = npt.NDArray[np.int64]
 
 
@@ -65,6 +70,8 @@ class Batch:
         families: the family of each question of each sample.
         labels: ``[B, T, 8, 8]`` for each kind of dense label.
         caption: ``[B, C]``, the tokens of the captions with their end; padded with 0.
+        keep: the share of visual tokens that the decoder gets.
+        rank: float32 ``[B, T, 8, 8]``, the patches in the order in which they are kept, the largest first.
     """
 
     mix: Mix
@@ -77,6 +84,8 @@ class Batch:
     families: tuple[tuple[str, ...], ...]
     labels: dict[str, npt.NDArray[np.int64]]
     caption: Ints
+    keep: float
+    rank: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -92,6 +101,7 @@ class Batch:
             families=self.families[rows],
             labels={kind: labels[rows] for kind, labels in self.labels.items()},
             caption=self.caption[rows],
+            rank=self.rank[rows],
             **text,
         )
 
@@ -115,7 +125,8 @@ def jobs(stage: Stage, seed: int, group: int = 0) -> Iterator[Job]:
 
 def checks(stage: Stage, count: int, seed: int) -> list[Job]:
     """Jobs of the validation split, about ``count`` samples of each kind that the stage sees."""
-    return [Job("validation", seed, 0, mix, batches=-(-count // mix.batch)) for mix in stage.mixes if count]
+    whole = [replace(mix, drop=0.0) for mix in stage.mixes]
+    return [Job("validation", seed, 0, mix, batches=-(-count // mix.batch)) for mix in whole if count]
 
 
 def draw(job: Job, vocabulary: Path) -> list[Batch]:
@@ -142,6 +153,8 @@ def pack(
 ) -> Batch:
     """Samples and what is asked about each as one batch; captions are shortened at random if there is ``chance``."""
     rows = [_row(asked, tokenizer) for asked in turns]
+    labels = {kind: np.stack([getattr(sample, kind) for sample in samples]) for kind in ("colour", "shape", "glyph")}
+    keep, rank = _dropping(labels, mix, chance)
     captions = [tokenizer.encode(_shortened(s.caption, chance)).ids[:159] for s in samples]
     end = id_of(tokenizer, END)
     return Batch(
@@ -153,8 +166,10 @@ def pack(
         place=_padded([row[2] for row in rows], 0),
         target=_padded([row[3] for row in rows], -1),
         families=tuple(tuple(turn.family for turn in asked) for asked in turns),
-        labels={kind: np.stack([getattr(sample, kind) for sample in samples]) for kind in ("colour", "shape", "glyph")},
+        labels=labels,
         caption=_padded([[*ids, end] for ids in captions], 0),
+        keep=keep,
+        rank=rank,
     )
 
 
@@ -190,6 +205,20 @@ def _shortened(caption: str, chance: np.random.Generator | None) -> str:
         return caption
     kept = np.sort(chance.choice(len(parts), size=int(chance.integers(1, len(parts))), replace=False))
     return ", ".join(parts[index] for index in kept)
+
+
+def _dropping(
+    labels: dict[str, npt.NDArray[np.int64]], mix: Mix, chance: np.random.Generator | None
+) -> tuple[float, npt.NDArray[np.float32]]:
+    """How many visual tokens are kept, and which first: at random, but with a leaning of each sample's own towards
+    patches that show something, or away from them. A model that was never asked about pictures with holes is at a loss
+    without its background, whatever a compression method keeps."""
+    shows = np.any(np.stack(list(labels.values())) > 0, axis=0)
+    if chance is None or mix.drop == 0 or chance.random() >= mix.drop:
+        return 1.0, np.zeros(shows.shape, np.float32)
+    lean = chance.uniform(_LEAST_LEAN, _MOST_LEAN, (len(shows), 1, 1, 1))
+    rank = chance.gumbel(size=shows.shape) + lean * shows
+    return float(np.exp(chance.uniform(np.log(_LEAST_KEPT), 0))), rank.astype(np.float32)
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int) -> Ints:

@@ -43,6 +43,7 @@ class Mix:
         batch: samples of a batch.
         turns: questions a sample.
         caption: how often a sample is to be described as well.
+        drop: how often most visual tokens of a batch are left out, as compression will do.
         families: only these are asked about; empty means all.
     """
 
@@ -52,6 +53,7 @@ class Mix:
     batch: int = 32
     turns: int = 8
     caption: float = 0.0
+    drop: float = 0.0
     families: tuple[str, ...] = ()
 
 
@@ -176,9 +178,9 @@ _ANSWERS = Stage(
     "answers",
     share=0.33,
     mixes=(
-        Mix(turns=12, caption=0.3),
+        Mix(turns=12, caption=0.3, drop=0.3),
         Mix(scale="far", share=0.08, turns=12),
-        Mix("clip", share=0.2, batch=8, turns=12, caption=0.3),
+        Mix("clip", share=0.2, batch=8, turns=12, caption=0.3, drop=0.5),
     ),
     tower=0.3,
     dense=0.2,
@@ -189,9 +191,9 @@ _CLIPS = Stage(
     "clips",
     share=0.24,
     mixes=(
-        Mix("clip", share=1.0, batch=8, turns=12, caption=0.2),
+        Mix("clip", share=1.0, batch=8, turns=12, caption=0.2, drop=0.6),
         Mix("clip", scale="far", share=0.08, batch=8, turns=12),
-        Mix(share=0.6, turns=12, caption=0.2),
+        Mix(share=0.6, turns=12, caption=0.2, drop=0.4),
         Mix(scale="far", share=0.08, turns=12),
     ),
     rate=7e-4,

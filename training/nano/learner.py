@@ -212,21 +212,35 @@ class Learner:
         """Logits ``[M, V]`` where an answer's tokens are to be said, and those tokens ``[M]``; from the pictures'
         tokens ``[B, N, D]``."""
         model = self.models.host.model
-        length = batch.frames.shape[1]
-        opening, visual = self._opening(length)
+        opening, visual = self._opening(batch.frames.shape[1])
+        before, after = self._positions(batch, opening)
         prefix = model.language_model.embed_tokens(opening).expand(len(batch), -1, -1).to(tokens.dtype)
         prefix = prefix.clone()
         prefix[:, visual] = tokens
+        if (there := self._kept(batch, len(opening), visual)) is not None:
+            prefix = prefix.gather(1, there[..., None].expand(-1, -1, prefix.shape[-1]))
+            before = before.gather(-1, there.expand(*before.shape[:-1], -1))
         text = model.language_model.embed_tokens(self._tensor(batch.ids)).to(prefix.dtype)
         hidden = model.language_model(
             inputs_embeds=torch.cat([prefix, text], dim=1),
-            attention_mask=self._mask(batch, len(opening), prefix.dtype),
-            position_ids=self._positions(batch, opening),
+            attention_mask=self._mask(batch, prefix.shape[1], prefix.dtype),
+            position_ids=torch.cat([before, after], dim=-1),
             use_cache=False,
-        ).last_hidden_state[:, len(opening) :]
+        ).last_hidden_state[:, prefix.shape[1] :]
         target = self._tensor(batch.target)
-        there = target >= 0
-        return self.models.host.lm_head(hidden[there]), target[there]
+        said = target >= 0
+        return self.models.host.lm_head(hidden[said]), target[said]
+
+    def _kept(self, batch: Batch, before: int, visual: Tensor) -> Tensor | None:
+        """``[B, S]``, the places of the ``before`` tokens of the opening that the decoder gets, rising; None if all."""
+        if batch.keep >= 1:
+            return None
+        rank = self._by_token(torch.from_numpy(batch.rank).to(self.device)).amax(-1)
+        count = max(1, round(batch.keep * len(visual)))
+        held = torch.ones(len(batch), before, dtype=torch.bool, device=self.device)
+        held[:, visual] = False
+        held.scatter_(1, visual[rank.topk(count, dim=1).indices], True)
+        return torch.nonzero(held)[:, 1].view(len(batch), -1)
 
     def _opening(self, length: int) -> tuple[Tensor, Tensor]:
         """The tokens before the first question, and which of them are cells."""
@@ -255,12 +269,12 @@ class Learner:
         mask = torch.zeros(allowed.shape, dtype=dtype, device=self.device)
         return mask.masked_fill_(~allowed, NEVER)[:, None]
 
-    def _positions(self, batch: Batch, opening: Tensor) -> Tensor:
-        """``[B, S]``, or ``[3, B, S]`` with M-RoPE."""
+    def _positions(self, batch: Batch, opening: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions of the opening and of what follows, ``[B, S]`` each, or ``[3, B, S]`` with M-RoPE."""
         place = self._tensor(batch.place)
         if self.llava:
             before = torch.arange(len(opening), device=self.device).expand(len(batch), -1)
-            return torch.cat([before, place + len(opening)], dim=1)
+            return before, place + len(opening)
         count, length = batch.frames.shape[:2]
         slices = (length + 1) // 2
         kinds = torch.zeros_like(opening)
@@ -275,8 +289,7 @@ class Learner:
             video_grid_thw=sizes if length > 1 else None,
             second_per_grid_ts=seconds,
         )
-        following = before[:, :, -1:] + 1
-        return torch.cat([before, place + following], dim=2)
+        return before, place + before[:, :, -1:] + 1
 
     # --- what the tower is taught ------------------------------------------------------------------------------------
 
@@ -310,13 +323,16 @@ class Learner:
         return torch.stack(found).mean()
 
     def _dense_labels(self, batch: Batch, kind: str) -> Tensor:
-        """``[B, N, patches]``; of two frames in a slice the first counts."""
-        labels = self._tensor(batch.labels[kind])
+        """``[B, N, patches]`` for the classes ``[B, T, 8, 8]``."""
+        return self._by_token(self._tensor(batch.labels[kind]))
+
+    def _by_token(self, values: Tensor) -> Tensor:
+        """``[B, N, patches]`` for a value a patch, ``[B, T, 8, 8]``; of two frames in a slice the first counts."""
         if self.llava:
-            return labels.flatten(1)[..., None]
+            return values.flatten(1)[..., None]
         half = GRID // 2
-        groups = labels[:, ::2].reshape(len(batch), -1, half, 2, half, 2).transpose(3, 4)
-        return groups.reshape(len(batch), -1, 4)
+        groups = values[:, ::2].reshape(len(values), -1, half, 2, half, 2).transpose(3, 4)
+        return groups.reshape(len(values), -1, 4)
 
     def contrast(self, batch: Batch, cls: Tensor) -> Tensor:
         """CLIP's symmetric loss between captions and the mean vector of a sample's frames (Radford et al.,

@@ -13,8 +13,20 @@ import torch
 
 from evals import checkpoints
 from evals.bench import league
-from evals.league.coverage import Coverage, coverage
-from evals.league.entries import BASELINES, BLIND, BUDGETS, FULL, SHUFFLED, Entry, differences, entries, fitting
+from evals.league.coverage import Coverage, coverage, shows
+from evals.league.entries import (
+    BARE,
+    BASELINES,
+    BLIND,
+    BUDGETS,
+    FULL,
+    ORACLES,
+    SHUFFLED,
+    Entry,
+    differences,
+    entries,
+    fitting,
+)
 from evals.league.intervals import Bootstrap, at_share
 from evals.league.measure import Scored, Taken, _clocked, score
 from evals.league.page import page, ranked
@@ -111,7 +123,7 @@ def test_an_answer_is_right_to_the_letter(text: str, right: bool) -> None:
 
 def test_every_method_takes_part_at_every_budget_that_it_has() -> None:
     found = entries()
-    assert {entry.name for entry in found} == {FULL, BLIND, SHUFFLED, *METHODS.names()}
+    assert {entry.name for entry in found} == {*BARE, *METHODS.names()}
     for name in METHODS.names():
         budgets = [entry.keep for entry in found if entry.name == name]
         if issubclass(METHODS.get(name), Budgeted):
@@ -122,13 +134,14 @@ def test_every_method_takes_part_at_every_budget_that_it_has() -> None:
     assert set(BASELINES) <= set(METHODS.names())
 
 
-def test_what_a_method_draws_is_drawn_anew_for_every_question() -> None:
-    entry = next(entry for entry in entries(["random_keep"]) if entry.method)
-    (first,), (second,) = entry.compression(0).methods, entry.compression(1).methods
+def test_what_a_method_draws_is_drawn_anew_for_every_question(questions: list[Question]) -> None:
+    asked = questions[0]
+    entry = next(entry for entry in entries(["random_keep"]) if entry.keep)
+    (first,), (second,) = entry.compression(asked, 0).methods, entry.compression(asked, 1).methods
     assert first != second
-    assert entry.compression(1).methods == (second,)
-    fixed = next(entry for entry in entries(["divprune"]) if entry.method)
-    assert fixed.compression(0) == fixed.compression(1)
+    assert entry.compression(asked, 1).methods == (second,)
+    fixed = next(entry for entry in entries(["divprune"]) if entry.keep)
+    assert fixed.compression(asked, 0) == fixed.compression(asked, 1)
 
 
 def test_a_host_that_refuses_the_defaults_gets_a_setting_that_it_accepts(tmp_path: Path, engine: Engine) -> None:
@@ -160,7 +173,8 @@ def test_score_counts_what_is_right_and_what_is_spent(engine: Engine, questions:
     entry = next(entry for entry in entries(["uniform_stride"]) if entry.keep == 0.5)
     some = [question for question in questions if question.family == "colour"]
     texts = [
-        engine.look(question.frames, question.text, entry.compression(), max_new_tokens=12).text for question in some
+        engine.look(question.frames, question.text, entry.compression(question), max_new_tokens=12).text
+        for question in some
     ]
     truths = [text if at % 2 else "something else" for at, text in enumerate(texts)]
     asked = [replace(q, answer=truth) for q, truth in zip(some, truths, strict=True)]
@@ -203,6 +217,26 @@ def test_coverage_of_a_lattice_other_than_the_labels() -> None:
     things = np.zeros((1, 4, 4), np.int64)
     things[0, 3, 1], things[0, 0, 2] = 1, 2
     assert coverage(provenance, things, np.zeros(1)) == Coverage(0.5, 1.0)
+
+
+def test_an_oracle_keeps_what_shows_something_and_a_part_of_the_rest(engine: Engine, questions: list[Question]) -> None:
+    for entry in entries([]):
+        if entry.name not in ORACLES:
+            continue
+        found = score(engine, entry, questions)
+        assert found.coverage.things == 1
+        if ORACLES[entry.name] == 0:
+            assert found.coverage.spent == 1
+        for question in questions[:4]:
+            provenance = engine.look(
+                question.frames, question.text, entry.compression(question), max_new_tokens=1
+            ).provenance
+            kept = np.concatenate([one.ravel() > 0 for one in provenance.layers()])
+            shown = np.concatenate(
+                [one.ravel() for one in shows(provenance.grids, question.things, question.frames.times)]
+            )
+            assert kept[shown].all()
+            assert (kept & ~shown).sum() == round(ORACLES[entry.name] * (~shown).sum())
 
 
 # --- comparisons ---------------------------------------------------------------------------------------------------
@@ -298,7 +332,7 @@ def test_a_league_of_a_checkpoint(folder: Path, tmp_path: Path) -> None:
     found = league.write([folder], tmp_path, each=1, names=names)
     assert (tmp_path / "league.md").read_text("utf-8") == page(json.loads(json.dumps(found)))
     assert (tmp_path / "league.png").is_file()
-    assert {row["method"] for row in found} == {FULL, BLIND, SHUFFLED, *names}
+    assert {row["method"] for row in found} == {*BARE, *names}
     ran = [row for row in found if "accuracy" in row]
     assert all(row["first_token_ms"] > row["compressor_ms"] >= 0 for row in ran)
     assert [row["keep"] for row in found if row not in ran] == [0.1, 0.05]

@@ -1,8 +1,9 @@
 """What is trained on is what the engine sees: layouts, logits, labels and losses."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,8 +12,13 @@ from torch.nn import functional as F
 
 from evals.synth.scenes import CLASSES, Sample, Scenes
 from tools.media.frames import Frames
+from tools.vlm.compression import Compression
+from tools.vlm.context import Context
 from tools.vlm.engine import Engine, Request
 from tools.vlm.loading import load_host
+from tools.vlm.method import Method
+from tools.vlm.method import Stage as Stages
+from tools.vlm.tokens import VisualTokens
 from training.nano.batches import pack
 from training.nano.config import Mix, Sizes, Stage, recipe
 from training.nano.learner import Learner, total
@@ -51,6 +57,52 @@ def test_packed_turns_are_the_engines_prompts(family: str, kind: str, tiny: Tiny
             asked = engine.prefill(Request(frames, turn.question))
             first = int(np.nonzero((batch.turn[row] == number) & (batch.target[row] >= 0))[0][0])
             torch.testing.assert_close(logits[index[row, first]], asked.logits, rtol=1e-3, atol=1e-3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Keeps(Method):
+    """Keeps the tokens that it is told to."""
+
+    stage: ClassVar[Stages] = "merge"
+    places: tuple[int, ...] = ()
+
+    def merge(self, tokens: VisualTokens, context: Context) -> VisualTokens:
+        return tokens.gather(torch.tensor(self.places))
+
+
+@pytest.mark.parametrize("kind", ["picture", "clip"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_dropped_tokens_are_those_that_a_method_would_drop(family: str, kind: str, tiny: Tiny, tmp_path: Path) -> None:
+    models = tiny(family)
+    export(models, _sizes(family), tmp_path)
+    host = load_host(tmp_path, host=family)
+    host.model.load_state_dict(models.host.state_dict())
+    engine, learner, samples = Engine(host), Learner(models), _samples(kind)
+    mix = Mix(kind=kind, drop=1.0)  # type: ignore[arg-type]
+    batch = pack(samples, [sample.turns[:1] for sample in samples], mix, models.tokenizer, np.random.default_rng(2))
+    assert 0 < batch.keep < 1
+    with torch.no_grad():
+        tokens = learner.see(batch).tokens
+        logits, _ = learner.speak(batch, tokens)
+    rank = learner._by_token(torch.from_numpy(batch.rank)).amax(-1)
+    count = max(1, round(batch.keep * tokens.shape[1]))
+    assert count < tokens.shape[1]
+    firsts = np.cumsum((batch.target >= 0).sum(1)) - (batch.target >= 0).sum(1)
+    for row, sample in enumerate(samples):
+        places = tuple(sorted(rank[row].argsort(descending=True)[:count].tolist()))
+        frames = Frames(sample.times, sample.frames, 0)
+        asked = engine.prefill(Request(frames, sample.turns[0].question, Compression((_Keeps(places=places),))))
+        torch.testing.assert_close(logits[firsts[row]], asked.logits, rtol=1e-3, atol=1e-3)
+
+
+def test_nothing_is_dropped_unless_it_is_told(tiny: Tiny) -> None:
+    samples, tokenizer = _samples("picture"), tiny("llava").tokenizer
+    turns = [sample.turns for sample in samples]
+    chance = np.random.default_rng(0)
+    assert all(pack(samples, turns, Mix(), tokenizer, chance).keep == 1 for _ in range(20))
+    kept = [pack(samples, turns, Mix(drop=0.5), tokenizer, chance).keep for _ in range(200)]
+    assert 0.4 < np.mean([one < 1 for one in kept]) < 0.6
+    assert min(kept) >= 0.1
 
 
 @pytest.mark.parametrize("family", FAMILIES)
