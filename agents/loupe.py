@@ -1,6 +1,7 @@
 """Loupe in one object: register, index, search, look and ask, over tools in this process or on a cluster."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +17,11 @@ from configs.load import home_dir
 from configs.profile import Profile
 from tools.errors import BadInput, NotFound, ToolUnavailable
 from tools.evidence import Observation
-from tools.indexing.indexer import Indexer, IndexReport, OnProgress
+from tools.indexing.indexer import FORMAT, Indexer, IndexReport, OnProgress
 from tools.media.library import Library
 from tools.media.video import Video
 from tools.media.view import View
+from tools.packaged import weights
 from tools.transport import InProcess, Transport
 from tools.transport_toolbox import TransportToolbox
 
@@ -139,4 +141,8 @@ class Loupe:
 def index_fingerprint(profile: Profile) -> str:
     """What decides the content of an index: the same text means that it need not be made again."""
     parts = {"asr", "ocr", "detect", "text_embedding", "visual_embedding", "index"}
-    return profile.model_dump_json(include=parts)
+    content = profile.model_dump(mode="json", include=parts)
+    # A packaged model keeps its name when it is trained anew, and vectors of the old and the new one do not compare.
+    models = (part.get("model") for part in content.values() if isinstance(part, dict))
+    learnt = {model: weights(model) for model in models if model}
+    return json.dumps({**content, "format": FORMAT, "weights": learnt}, sort_keys=True)

@@ -20,6 +20,8 @@ from tools.store import Clip
 from tools.transport import Transport
 from tools.transport_toolbox import speech_evidence, track_evidence
 
+#: To be raised when the same video, tools and settings give other clips than before.
+FORMAT = 2
 #: Seconds of speech that go through one call; what they gave is in the store before the next ones start.
 _SPEECH_SECONDS = 60.0
 #: Calls of speech recognition under way at the same time.
