@@ -24,11 +24,11 @@ def release(training: Training, folder: Path) -> Path:
     with training.averaged():
         export(training.models, recipe.sizes, folder)
         Familiar.of(sentences(recipe.sizes.samples, recipe.seed)).save(folder)
-        # Few questions fit one number.
+        # Not many questions are needed to fit one number.
         asked = [
             question
             for kind in recipe.kinds
-            for question in measure.questions("validation", kind, "near", max(2, recipe.judge // 20), seed=recipe.seed)
+            for question in measure.questions("validation", kind, "near", max(2, recipe.judge // 8), seed=recipe.seed)
         ]
         fitted = measure.temperature(Engine(load_host(folder)), asked)
         export(training.models, recipe.sizes, folder, temperature=fitted)
