@@ -3,13 +3,11 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from evals import checkpoints
 from evals.bench import league
@@ -61,12 +59,8 @@ def engine(folder: Path) -> Engine:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny models are slower on many threads than on one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _quick(one_thread: None) -> None:
+    """Every test here runs tiny models."""
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,11 @@
 """Tiny hosts of every family, and frames to look at."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from evals import checkpoints
 from tools.media.frames import Frames
@@ -45,12 +44,8 @@ def host(request: pytest.FixtureRequest, tiny: LoadHost) -> Host:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny models are slower on many threads than on one, and other test processes want the cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _quick(one_thread: None) -> None:
+    """Every test here runs tiny models."""
 
 
 def make_frames(count: int, seed: int = 0, height: int = 96, width: int = 128) -> Frames:

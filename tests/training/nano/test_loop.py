@@ -81,6 +81,21 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(
     assert last.progress.steps == 12
 
 
+@pytest.mark.slow
+def test_two_processes_train_the_same_again_wherever_they_were_cut_off(whole: Training, tmp_path: Path) -> None:
+    both = Training(SMALL, tmp_path / "both", device="cpu", processes=2)
+    both.run()
+    Training(SMALL, tmp_path / "cut", device="cpu", processes=2).run(stop_after=7)
+    again = Training(SMALL, tmp_path / "cut", resume=True, device="cpu", processes=2)
+    again.run()
+    assert _equal(both, again)
+    # Each process compares captions with those of its own part alone, so that it is another run, but no worse.
+    assert not _equal(both, whole)
+    for mine, theirs in zip(_lines(both.out), _lines(whole.out), strict=True):
+        if mine["event"] == "step" and mine["stage"] == "answers":
+            assert mine["loss"]["language"] == pytest.approx(theirs["loss"]["language"], rel=0.1)
+
+
 def test_a_finished_run_has_nothing_left_to_do(whole: Training) -> None:
     before = whole.progress
     again = Training(SMALL, whole.out, resume=True, device="cpu")
