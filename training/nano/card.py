@@ -22,6 +22,7 @@ world.
 * Class: `{architecture}`, loaded unmodified by transformers; in Loupe the host `{host}`.
 * Pictures: 112 x 112 pixels in patches of 14. {pictures}
 * Text: a byte-level BPE of {vocabulary} tokens; digits and words in capitals are spelled letter by letter.
+  Where a question names options, the answer is one of them in words, not its letter.
 * {megabytes:.1f} MB on disk (bfloat16){also}. Loads in {load:.2f} s and looks at eight frames in {look:.2f} s on the
   machine that measured this card.
 

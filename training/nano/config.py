@@ -199,7 +199,7 @@ _CLIPS = Stage(
     rate=7e-4,
     tower=0.2,
     dense=0.1,
-    words=0.1,
+    words=0.2,
     contrast=0.1,
 )
 # Released checkpoints have no heads for dense labels; training that goes on from one makes new ones first.

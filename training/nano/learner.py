@@ -22,6 +22,8 @@ from training.nano.vocabulary import IMAGE, IMAGE_PAD, OPENING, VIDEO_PAD, VISIO
 
 #: Most patches show nothing; weighing them less keeps a head from learning only that.
 _NOTHING = 0.25
+#: Words for where a patch lies, as classes like those of `CLASSES`.
+_PLACES = {"row": ("", "top", "bottom"), "column": ("", "left", "right"), "centre": ("", "middle")}
 #: Tokens that go through the decoder together on a processor.
 _CHUNK = 2048
 #: Cosines between a token and a word are divided by this, and have to pass the threshold to say that the word is there.
@@ -60,7 +62,7 @@ class Learner:
         self._std = torch.tensor(OPENAI_CLIP_STD, device=self.device)[:, None, None] * 255
         self._names = {
             kind: torch.tensor([self._forms(name) for name in names[1:]], device=self.device)
-            for kind, names in CLASSES.items()
+            for kind, names in {**CLASSES, **_PLACES}.items()
         }
 
     def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
@@ -304,7 +306,8 @@ class Learner:
         return torch.stack(found).mean()
 
     def words(self, batch: Batch, seen: Seen) -> Tensor:
-        """Cross entropy of the names of what every patch shows, read off the decoder's own embeddings.
+        """Cross entropy of the names of what every patch shows and of where it lies, read off the decoder's own
+        embeddings.
 
         A token that lies close to the words for what it shows is found by the word in a question and said by copying
         it: the decoder need not discover by chance that pictures and words have anything to do with each other.
@@ -312,19 +315,32 @@ class Learner:
         table = self.models.host.model.language_model.embed_tokens.weight
         tokens = F.normalize(seen.tokens.float(), dim=-1)
         found = []
+        labels = {kind: self._dense_labels(batch, kind) for kind in CLASSES}
+        there = torch.stack([one > 0 for one in labels.values()]).any(0)
+        labels |= {kind: torch.where(there, place, 0) for kind, place in self._places(batch).items()}
         for kind, names in self._names.items():
             vectors = F.normalize(table[names].mean(1), dim=-1)
             products = F.pad(tokens @ vectors.T / _SHARPNESS, (1, 0), value=_THRESHOLD / _SHARPNESS)
-            labels = self._dense_labels(batch, kind)
             weight = torch.ones(products.shape[-1], device=self.device)
             weight[0] = _NOTHING
-            for patch in range(labels.shape[-1]):
-                found.append(F.cross_entropy(products.flatten(0, 1), labels[..., patch].flatten(), weight=weight))
+            for patch in range(there.shape[-1]):
+                wanted = labels[kind][..., patch].flatten()
+                found.append(F.cross_entropy(products.flatten(0, 1), wanted, weight=weight))
         return torch.stack(found).mean()
 
     def _dense_labels(self, batch: Batch, kind: str) -> Tensor:
         """``[B, N, patches]`` for the classes ``[B, T, 8, 8]``."""
         return self._by_token(self._tensor(batch.labels[kind]))
+
+    def _places(self, batch: Batch) -> dict[str, Tensor]:
+        """``[B, N, patches]`` for each kind of place: which third of the picture's height and width a patch lies in."""
+        third = (torch.arange(GRID, device=self.device) * 2 + 1) * 3 // (2 * GRID)
+        rows, columns = third[:, None].expand(GRID, GRID), third[None].expand(GRID, GRID)
+        # 1 and 2 for the first and the last third; 0 between them, where places have no word but "middle" for both.
+        side = torch.tensor([1, 0, 2], device=self.device)
+        places = {"row": side[rows], "column": side[columns], "centre": ((rows == 1) & (columns == 1)).long()}
+        count, length = batch.frames.shape[:2]
+        return {kind: self._by_token(place.expand(count, length, GRID, GRID)) for kind, place in places.items()}
 
     def _by_token(self, values: Tensor) -> Tensor:
         """``[B, N, patches]`` for a value a patch, ``[B, T, 8, 8]``; of two frames in a slice the first counts."""

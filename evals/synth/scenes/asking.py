@@ -63,7 +63,8 @@ class Told:
 
 
 def word(ask: Ask, chance: random.Random, scale: Scale) -> Turn:
-    """The turn: open, or with options."""
+    """The turn: open, or with options, one of which is the answer in its own words: readers of answers know those, and
+    a small model need not learn what letters stand for."""
     forms = WORDINGS[ask.wording]
     question = forms[int(chance.random() * len(forms))].format(**ask.slots)
     if len(ask.wrong) < 2 or chance.random() >= _MULTIPLE_CHOICE:
@@ -76,7 +77,7 @@ def word(ask: Ask, chance: random.Random, scale: Scale) -> Turn:
     lead, mark, comma = OPTION_STYLES[int(chance.random() * len(OPTION_STYLES))]
     named = f"{comma} ".join(f"{letter}{mark} {option}" for letter, option in zip(_LETTERS, options, strict=False))
     text = f"{question} {lead} {named}" if lead else f"{question} {named}"
-    return Turn(text, _LETTERS[options.index(ask.answer)], ask.family, tuple(options), scale)
+    return Turn(text, ask.answer, ask.family, tuple(options), scale)
 
 
 def with_article(noun: str) -> str:

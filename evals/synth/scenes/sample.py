@@ -20,7 +20,7 @@ class Turn:
     """One question about a sample.
 
     Attributes:
-        answer: short and canonical; a letter where there are options.
+        answer: short and canonical; one of the options where there are any.
         family: what is asked about, e.g. "colour" or "order".
         options: of a multiple-choice question, which names them itself.
     """

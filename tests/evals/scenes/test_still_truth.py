@@ -55,7 +55,7 @@ def _plain(turn: Turn) -> tuple[str, str]:
     if not turn.options:
         return turn.question, turn.answer
     cut = min(turn.question.rfind(f" A{mark} {turn.options[0]}") for mark in ".)" if f" A{mark} " in turn.question)
-    return turn.question[:cut], turn.options["ABCD".index(turn.answer)]
+    return turn.question[:cut], turn.answer
 
 
 def _reference(question: str) -> str:

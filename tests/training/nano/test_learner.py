@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from evals.synth.scenes import CLASSES, Sample, Scenes
+from evals.synth.scenes.vocabulary import place_of
 from tools.media.frames import Frames
 from tools.vlm.compression import Compression
 from tools.vlm.context import Context
@@ -21,7 +22,7 @@ from tools.vlm.method import Stage as Stages
 from tools.vlm.tokens import VisualTokens
 from training.nano.batches import pack
 from training.nano.config import Mix, Sizes, Stage, recipe
-from training.nano.learner import Learner, total
+from training.nano.learner import _PLACES, Learner, total
 from training.nano.models import Models, export
 
 Tiny = Callable[[str], Models]
@@ -153,6 +154,18 @@ def test_dense_labels_lie_where_their_patch_is_read(family: str, tiny: Tiny) -> 
         assert found[0, 1 * 4 + 2].tolist() == [2 * 8 + 4, 2 * 8 + 5, 3 * 8 + 4, 3 * 8 + 5]
         far = (seen.tokens - anew.tokens).abs().sum(-1)[0]
         assert far.argmax() == 1 * 4 + 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_places_are_those_that_questions_ask_for(family: str, tiny: Tiny) -> None:
+    learner = Learner(tiny(family))
+    batch = pack(_samples("clip"), [()] * 3, Mix("clip"), learner.models.tokenizer)
+    found = learner._places(batch)
+    patches = learner._by_token(torch.arange(64).view(1, 1, 8, 8).expand(3, 8, 8, 8))
+    for token in range(patches.shape[1]):
+        for place, patch in enumerate(patches[1, token].tolist()):
+            said = [names[int(found[kind][1, token, place])] for kind, names in _PLACES.items()]
+            assert " ".join(filter(None, said)) == place_of((patch % 8 + 0.5) / 8, (patch // 8 + 0.5) / 8)
 
 
 def test_a_tower_is_one_module_in_both_models(tiny: Tiny) -> None:
