@@ -5,16 +5,19 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from evals.synth.scenes.asking import YES_NO, Ask
+from evals.synth.scenes.sample import CLIP_FRAMES
 from evals.synth.scenes.still_questions import StillQuestions
 from evals.synth.scenes.stills import Entity, Still
 from evals.synth.scenes.stories import DIRECTIONS, SIDES, Story
-from evals.synth.scenes.vocabulary import COLOURS, UNSEEN, Universe
+from evals.synth.scenes.vocabulary import COLOURS, PLACES, UNSEEN, Universe, place_of
 
 Maker = Callable[["ClipQuestions", random.Random], Ask | None]
 
 _ABSENT = 0.12
 #: How often a clip without cuts is asked about cuts, so that "no" and "0" are no better guesses than others.
 _UNCUT_YES, _UNCUT_COUNT = 0.05, 0.022
+#: How far inside the frame, and from the borders between its parts, the middle of what is placed must be.
+_INSIDE, _CLEAR = 0.06, 0.03
 
 
 _LOOKS = {
@@ -66,6 +69,24 @@ class ClipQuestions:
         entity = chance.choice(list(known))
         wrong = [side for side in SIDES.values() if side != known[entity]]
         return self._about(chance, "motion", wording, entity, known[entity], wrong)
+
+    def place(self, chance: random.Random) -> Ask | None:
+        """Where something is when the clip begins or when it ends."""
+        if self._story.cuts or self._story.changes:
+            return None
+        wording, time = chance.choice((("place first", 0), ("place last", CLIP_FRAMES - 1)))
+        if chance.random() < _ABSENT:
+            return self._unseen(chance, wording, PLACES)
+        things = [entity for entity in self._story.cast if entity.shape and entity.thing.there(time)]
+        found = {entity: entity.thing.at(time) for entity in things}
+        clear = {entity: place_of(*where) for entity, where in found.items() if _clearly_placed(*where)}
+        if not clear:
+            return None
+        # What stays where it is says nothing about beginning and end.
+        going = [entity for entity in clear if self._story.directions.get(entity, "nowhere") != "nowhere"]
+        entity = chance.choice(going if going and chance.random() < 0.7 else list(clear))
+        wrong = [place for place in PLACES if place != clear[entity]]
+        return self._about(chance, "position", wording, entity, clear[entity], wrong)
 
     def speed(self, chance: random.Random) -> Ask | None:
         """Which of two is faster."""
@@ -210,10 +231,16 @@ class ClipQuestions:
         return Ask("unseen", wording, {"ref": ref}, UNSEEN, chance.sample(values, 3), (wording, ref))
 
 
+def _clearly_placed(x: float, y: float) -> bool:
+    """Whether a middle lies inside the frame and not on the border between two of its parts."""
+    return all(_INSIDE < at < 1 - _INSIDE and min(abs(at - 1 / 3), abs(at - 2 / 3)) > _CLEAR for at in (x, y))
+
+
 MAKERS: dict[str, tuple[Maker, float]] = {
     "motion": (ClipQuestions.motion, 1.2),
     "moves": (ClipQuestions.moves, 0.7),
     "side": (ClipQuestions.side, 1),
+    "place": (ClipQuestions.place, 2),
     "speed": (ClipQuestions.speed, 4),
     "order": (ClipQuestions.order, 5),
     "change": (ClipQuestions.change, 2.5),

@@ -102,6 +102,20 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
         "Is it true that the {ref} is {relation} the {other}?",
         "Would you say that the {ref} is {relation} the {other}?",
     ),
+    "place first": (
+        "Where is the {ref} at the start?",
+        "In which part of the picture is the {ref} at first?",
+        "Where is the {ref} in the first picture?",
+        "Tell me where the {ref} is at the beginning.",
+        "Where does one see the {ref} when it begins?",
+    ),
+    "place last": (
+        "Where is the {ref} at the end?",
+        "In which part of the picture is the {ref} at last?",
+        "Where is the {ref} in the last picture?",
+        "Tell me where the {ref} ends up.",
+        "Where does one see the {ref} when it is over?",
+    ),
     "motion": (
         "Where does the {ref} move?",
         "In which direction does the {ref} move?",
