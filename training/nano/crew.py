@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import torch
 from tokenizers import Tokenizer
@@ -76,14 +74,6 @@ class Crew:
         for helper in self._helpers:
             helper.close()
         self._helpers = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Helper:

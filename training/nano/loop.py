@@ -91,8 +91,8 @@ class Training:
             stop_after: end, as a kill would, after this many steps of all stages together.
         """
         with (
-            Feed(self.tokens, self.recipe.workers, self.recipe.ahead) as feed,
-            Crew(self.learner, self.recipe.sizes, self.tokens, self._processes) as crew,
+            closing(Feed(self.tokens, self.recipe.workers, self.recipe.ahead)) as feed,
+            closing(Crew(self.learner, self.recipe.sizes, self.tokens, self._processes)) as crew,
         ):
             while self.progress.stage < len(self.recipe.stages):
                 stage = self.recipe.stages[self.progress.stage]

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_sequences_of_one_batch_are_of_like_length(vocabulary: Path) -> None:
 
 def test_workers_change_nothing(vocabulary: Path) -> None:
     some = list(islice(jobs(STAGE, 0), 3))
-    with Feed(vocabulary, workers=0) as alone, Feed(vocabulary, workers=1, ahead=2) as pool:
+    with closing(Feed(vocabulary, workers=0)) as alone, closing(Feed(vocabulary, workers=1, ahead=2)) as pool:
         expected, found = list(alone.batches(some)), list(pool.batches(some))
     assert len(expected) == 3 * TOGETHER
     assert all(map(_same, expected, found))

@@ -1,6 +1,7 @@
 """Sharing a step's work: the same gradients, whoever found them."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Crew, Learn
     tokenizer.save(str(tokens))
     torch.manual_seed(0)
     learner = Learner(build(SIZES, tokenizer))
-    with Crew(learner, SIZES, tokens, processes=2) as made:
+    with closing(Crew(learner, SIZES, tokens, processes=2)) as made:
         yield made, learner, tokens
 
 
@@ -68,7 +69,7 @@ def test_helpers_see_a_step_at_once(crew: tuple[Crew, Learner, Path]) -> None:
 def test_a_dead_helper_is_an_error(crew: tuple[Crew, Learner, Path]) -> None:
     _, learner, tokens = crew
     (batch,) = batches.draw(batches.Job("train", 0, 0, STAGE.mixes[0], batches=1), tokens)
-    with Crew(learner, SIZES, tokens, processes=2) as mortal:
+    with closing(Crew(learner, SIZES, tokens, processes=2)) as mortal:
         mortal._helpers[0]._process.kill()
         with pytest.raises(LoupeError, match="has died"):
             mortal.learn(batch, STAGE)

@@ -38,14 +38,18 @@ def _samples(kind: str) -> list[Sample]:
     return [(scenes.picture if kind == "picture" else scenes.clip)(index, turns=4) for index in range(3)]
 
 
+def _engine(models: Models, family: str, folder: Path) -> Engine:
+    """The tools' own engine on the models, whose weights are not rounded."""
+    host = load_host(export(models, _sizes(family), folder), host=family)
+    host.model.load_state_dict(models.host.state_dict())
+    return Engine(host)
+
+
 @pytest.mark.parametrize("kind", ["picture", "clip"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_packed_turns_are_the_engines_prompts(family: str, kind: str, tiny: Tiny, tmp_path: Path) -> None:
     models = tiny(family)
-    export(models, _sizes(family), tmp_path)
-    host = load_host(tmp_path, host=family)
-    host.model.load_state_dict(models.host.state_dict())  # not rounded to bfloat16
-    engine = Engine(host)
+    engine = _engine(models, family, tmp_path)
     samples = _samples(kind)
     batch = pack(samples, [sample.turns for sample in samples], Mix(kind=kind), models.tokenizer)  # type: ignore[arg-type]
     learner = Learner(models)
@@ -75,10 +79,7 @@ class _Keeps(Method):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_dropped_tokens_are_those_that_a_method_would_drop(family: str, kind: str, tiny: Tiny, tmp_path: Path) -> None:
     models = tiny(family)
-    export(models, _sizes(family), tmp_path)
-    host = load_host(tmp_path, host=family)
-    host.model.load_state_dict(models.host.state_dict())
-    engine, learner, samples = Engine(host), Learner(models), _samples(kind)
+    engine, learner, samples = _engine(models, family, tmp_path), Learner(models), _samples(kind)
     mix = Mix(kind=kind, drop=1.0)  # type: ignore[arg-type]
     batch = pack(samples, [sample.turns[:1] for sample in samples], mix, models.tokenizer, np.random.default_rng(2))
     assert 0 < batch.keep < 1
@@ -109,13 +110,11 @@ def test_nothing_is_dropped_unless_it_is_told(tiny: Tiny) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_score_counts_what_greedy_decoding_says(family: str, tiny: Tiny, tmp_path: Path) -> None:
     models = tiny(family)
-    export(models, _sizes(family), tmp_path)
-    host = load_host(tmp_path, host=family)
-    host.model.load_state_dict(models.host.state_dict())
+    engine = _engine(models, family, tmp_path)
     sample = _samples("picture")[0]
     # What the model says is the answer of the first question, and a little more that of the second.
     turns = list(sample.turns[:2])
-    said = [Engine(host).look(Frames(sample.times, sample.frames, 0), t.question, max_new_tokens=200) for t in turns]
+    said = [engine.look(Frames(sample.times, sample.frames, 0), t.question, max_new_tokens=200) for t in turns]
     texts = [models.tokenizer.decode(list(result.ids)[:5]) for result in said]
     asked = [
         replace(turns[0], answer=texts[0], family="same"),
