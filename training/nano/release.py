@@ -28,7 +28,7 @@ def release(training: Training, folder: Path) -> Path:
         asked = [
             question
             for kind in recipe.kinds
-            for question in measure.questions("validation", kind, "near", max(2, recipe.judge // 8), seed=recipe.seed)
+            for question in measure.questions("validation", kind, "near", max(2, recipe.judge // 4), seed=recipe.seed)
         ]
         fitted = measure.temperature(Engine(load_host(folder)), asked)
         export(training.models, recipe.sizes, folder, temperature=fitted)
