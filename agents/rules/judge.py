@@ -126,31 +126,32 @@ def _draft(state: State, findings: dict[str, Finding]) -> Draft:
     if missing:
         text += f" (not found: {'; '.join(missing)})"
     confidence = min(_confidence(finding.matches[0]) for finding in answered) * len(answered) / len(last)
-    return Draft(text=text, confidence=confidence, claims=_claims(answered, findings))
+    claims = tuple(map(_claim, (*answered, *_leaning(answered, findings))))
+    return Draft(text=text, confidence=confidence, claims=claims)
 
 
 def _confidence(match: Match) -> float:
     return round(min(1.0, match.score) * (0.6 + 0.4 * match.observed), 4)
 
 
-def _claims(answered: list[Finding], findings: dict[str, Finding]) -> tuple[Claim, ...]:
-    """A claim for each answer, then one for each sub-question that they lean on."""
+def _leaning(answered: list[Finding], findings: dict[str, Finding]) -> list[Finding]:
+    """The other answered sub-questions that any answer leans on."""
     ids = {finding.item.id for finding in answered}
-    leaning = [
-        findings[ref]
+    found = {
+        ref: findings[ref]
         for finding in findings.values()
         if finding.answer
         for ref in finding.anchor.refs
         if ref not in ids and findings[ref].answer
-    ]
-    unique = {finding.item.id: finding for finding in (*answered, *leaning)}
-    return tuple(
-        Claim(
-            text=finding.answer,
-            evidence_ids=tuple(entry.id for entry in finding.evidence),
-            sub_question=finding.item.id,
-        )
-        for finding in unique.values()
+    }
+    return list(found.values())
+
+
+def _claim(finding: Finding) -> Claim:
+    return Claim(
+        text=finding.answer,
+        evidence_ids=tuple(entry.id for entry in finding.evidence),
+        sub_question=finding.item.id,
     )
 
 
@@ -175,7 +176,8 @@ def _choice(state: State, findings: dict[str, Finding], finding: Finding) -> Dra
     own = Claim(
         text=text, evidence_ids=tuple(entry.id for entry in choice.evidence[:MOST]), sub_question=finding.item.id
     )
-    leaning = tuple(claim for claim in _claims([finding], findings) if claim.sub_question != finding.item.id)
+    # An option can be supported where no answer in free words was found, so that the finding itself has no claim.
+    leaning = map(_claim, _leaning([finding], findings))
     return Draft(
         text=text,
         option=chr(ord("A") + choice.index),

@@ -8,6 +8,7 @@ from world import LINE, World, WorldToolbox, said, seen, shown, unavailable, wri
 from agents.agent import Agent
 from agents.answer import Answer
 from agents.question import Question
+from agents.rules import judge
 from tools.evidence import Scope
 from tools.media.span import Span
 from tools.media.view import Region
@@ -131,6 +132,16 @@ async def test_options(make_agent: Make, text: str, options: tuple[str, ...], le
     assert answer.option == letter
     assert answer.answer == (options["ABCD".index(letter)] if letter else "Not found in the video.")
     assert (answer.verdict == "not_found") == (letter is None)
+
+
+async def test_an_option_may_be_supported_where_no_answer_was_found(
+    make_agent: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge, "matches", lambda *_: [])
+    options = ("forty two meters", "ninety meters")
+    answer = await ask(make_agent(), "What is the depth of the lake?", "documentary", options=options)
+    assert answer.answer == options[0]
+    assert answer.citations[0].kind == "speech"
 
 
 async def test_the_scope_is_a_set_of_videos(make_agent: Make) -> None:
