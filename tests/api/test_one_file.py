@@ -91,6 +91,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in CODE:
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", root)
+    shutil.copy(ROOT / "tests" / "conftest.py", root / "tests")
     (root / "tools" / "vlm" / "methods" / "every_third.py").write_text(METHOD)
     return root
 
