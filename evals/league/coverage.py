@@ -17,16 +17,18 @@ _SEEN = 0.5
 
 @dataclass(frozen=True)
 class Coverage:
-    """Attributes:
-    things: of the things shown, the part with a patch that is seen, 0..1.
-    spent: of the work on visual tokens, the part on tokens whose patches show things, 0..1.
+    """What the tokens of a look saw and were spent on.
+
+    Attributes:
+        things: of the things shown, the part with a patch that is seen, 0..1.
+        spent: of the work on visual tokens, the part on tokens whose patches show things, 0..1.
     """
 
     things: float
     spent: float
 
 
-def coverage(provenance: Provenance, things: npt.NDArray[np.int64], times: npt.NDArray[np.float64]) -> Coverage | None:
+def coverage(provenance: Provenance, things: Ints, times: npt.NDArray[np.float64]) -> Coverage | None:
     """Compares what became of every patch with what the patches show.
 
     Args:

@@ -43,7 +43,7 @@ class Mix:
         batch: samples of a batch.
         turns: questions a sample.
         caption: how often a sample is to be described as well.
-        drop: how often most visual tokens of a batch are left out, as compression will do.
+        drop: how often a part of a batch's visual tokens is left out, as compression will do.
         families: only these are asked about; empty means all.
     """
 

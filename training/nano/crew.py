@@ -111,9 +111,7 @@ class _Helper:
         self._process.join()
 
 
-def _work(
-    pipe: Connection, sizes: Sizes, vocabulary: Path, half: bool, shared: Tensor, found: Tensor
-) -> None:  # pragma: no cover - runs in a process of its own
+def _work(pipe: Connection, sizes: Sizes, vocabulary: Path, half: bool, shared: Tensor, found: Tensor) -> None:
     """Finds gradients until nobody asks any more."""
     torch.set_num_threads(1)
     learner = Learner(build(sizes, Tokenizer.from_file(str(vocabulary))), half=half)
