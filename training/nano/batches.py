@@ -179,7 +179,7 @@ def _turns(sample: Sample, mix: Mix, chance: np.random.Generator) -> list[Turn]:
     if chance.random() < mix.caption or (mix.turns and not asked):
         question = DESCRIBE[int(chance.integers(len(DESCRIBE)))]
         asked.append(Turn(question=question, answer=sample.caption, family=CAPTION, scale=mix.scale))
-    return asked
+    return asked + list(sample.lessons[: mix.lessons])
 
 
 def _row(asked: Sequence[Turn], tokenizer: Tokenizer) -> tuple[list[int], list[int], list[int], list[int]]:
@@ -246,7 +246,7 @@ def sentences(count: int, seed: int) -> Iterator[str]:
     for index in range(count):
         sample = scenes.clip(index) if index % 4 == 3 else scenes.picture(index)
         yield sample.caption
-        for turn in sample.turns:
+        for turn in (*sample.turns, *sample.lessons):
             yield turn.question
             yield turn.answer
 

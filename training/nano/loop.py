@@ -20,6 +20,7 @@ from training.nano.crew import Crew
 from training.nano.feed import Feed
 from training.nano.learner import Learner, evaluating, multiplies_half
 from training.nano.models import Models, build, start
+from training.nano.optimizer import Optimizer
 from training.nano.vocabulary import learn
 
 #: Learning rate at a stage's end, as a part of its highest.
@@ -67,7 +68,7 @@ class Training:
             if self._start is not None and not resume:
                 start(models, self._start)
             self.learner = Learner(models, device, half=multiplies_half(device))
-        self._optimizer = _optimizer(self.learner, recipe)
+        self._optimizer = Optimizer(self.learner.parts, recipe.decay)
         self._average = state.Average(self.learner.parts, recipe.ema)
         self.progress = state.Progress()
         if resume:
@@ -140,13 +141,13 @@ class Training:
                     begin -= 1
                     continue
                 meter.waiting += time.monotonic() - waited
-                losses, norm = self._step(stage, batch, _rate(stage, part), crew)
+                rate = _rate(stage, part)
+                losses, norm = self._step(stage, batch, rate, crew)
                 self.progress.step += 1
                 now = time.monotonic()
                 self.progress.seconds, begun = self.progress.seconds + now - begun, now
                 meter.add(batch, losses, norm)
                 if self.progress.step % self.recipe.lines == 0:
-                    rate = self._optimizer.param_groups[-1]["lr"]
                     self._note("step", stage, rate=rate, **meter.read())
                     meter = _Meter()
                 if stop_after is not None and self.progress.steps >= stop_after:
@@ -160,10 +161,9 @@ class Training:
         return True
 
     def _step(self, stage: Stage, batch: Batch, rate: float, crew: Crew) -> tuple[Mapping[str, float], float]:
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate * (stage.tower if group["tower"] else 1.0)
+        self._optimizer.rate(rate, stage.tower)
         self.learner.hold_tower(stage.tower == 0)
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         losses = crew.learn(batch, stage)
         norm = torch.nn.utils.clip_grad_norm_(self.learner.parts.parameters(), self.recipe.clip)
         self._optimizer.step()
@@ -257,24 +257,6 @@ def _rate(stage: Stage, part: float) -> float:
         return stage.rate * max(part / stage.warmup, 0.02)
     along = (part - stage.warmup) / (1 - stage.warmup)
     return stage.rate * (_FLOOR + (1 - _FLOOR) * (1 + math.cos(math.pi * along)) / 2)
-
-
-def _optimizer(learner: Learner, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW in four groups: the vision tower or not, matrices (which decay) or not."""
-    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
-    for name, parameter in learner.parts.named_parameters():
-        tower = ".vision_tower." in name or ".visual." in name
-        decays = parameter.ndim > 1 and "embed" not in name
-        groups.setdefault((tower, decays), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": params, "tower": tower, "weight_decay": recipe.decay if decays else 0.0}
-            for (tower, decays), params in sorted(groups.items(), key=lambda item: (not item[0][0], item[0][1]))
-        ],
-        lr=1e-3,
-        betas=(0.9, 0.95),
-        fused=True,
-    )
 
 
 __all__ = ["Row", "Training"]

@@ -40,6 +40,7 @@ class Sample:
         frames: RGB ``[T, SIDE, SIDE, 3]``; one for a picture, `CLIP_FRAMES` for a clip.
         times: seconds ``[T]``.
         caption: one sentence that lists what the first frame shows in raster order, then what happens.
+        lessons: turns that only teach, with long answers: what is so in every frame, or of every thing.
         colour, shape, glyph: classes ``[T, 8, 8]`` of what covers most of each patch besides the background, which is
             0 and has a patch only where nothing covers a tenth of it.
     """
@@ -51,3 +52,4 @@ class Sample:
     colour: npt.NDArray[np.int64]
     shape: npt.NDArray[np.int64]
     glyph: npt.NDArray[np.int64]
+    lessons: tuple[Turn, ...] = ()

@@ -15,6 +15,7 @@ from evals.synth.scenes.backdrop import Pixels
 from evals.synth.scenes.captions import caption, story_caption
 from evals.synth.scenes.clip_questions import MAKERS as CLIP_MAKERS
 from evals.synth.scenes.clip_questions import ClipQuestions
+from evals.synth.scenes.lessons import still_lessons, story_lessons
 from evals.synth.scenes.render import Labels, Painter
 from evals.synth.scenes.sample import CLIP_FRAMES, PATCH, SIDE, Sample, Scale, Turn
 from evals.synth.scenes.still_questions import FAR_MAKERS, NEAR_MAKERS, StillQuestions
@@ -53,7 +54,9 @@ class Scenes:
         source = StillQuestions(still, self._universe, placed=scale == "near")
         asked = _turns(source, makers, chance, turns, scale, _SEARCHES["picture"])
         times = np.zeros(1)
-        return _sample(world, times, text, asked, Wear(chance) if self._split == "train" else None)
+        sample = _sample(world, times, text, asked, Wear(chance) if self._split == "train" else None)
+        chance = self._chance("lessons of picture", index, scale)
+        return _teaching(sample, still_lessons(still, self._universe, chance) if scale == "near" else [], chance)
 
     def clip(self, index: int, *, turns: int = 4, scale: Scale = "near") -> Sample:
         """`CLIP_FRAMES` frames in which something happens, with up to ``turns`` questions."""
@@ -64,7 +67,9 @@ class Scenes:
         steps = np.arange(CLIP_FRAMES, dtype=np.float64)
         sample = _sample(world, steps, story_caption(story), asked, Wear(chance) if self._split == "train" else None)
         # A story's clock counts frames; how long they last is left open.
-        return replace(sample, times=steps * round(chance.uniform(0.25, 1.0), 2))
+        sample = replace(sample, times=steps * round(chance.uniform(0.25, 1.0), 2))
+        chance = self._chance("lessons of clip", index, scale)
+        return _teaching(sample, story_lessons(story, self._universe, chance) if scale == "near" else [], chance)
 
     def _chance(self, kind: str, index: int, scale: Scale) -> random.Random:
         return random.Random(f"{self._split} {self._seed} {kind} {scale} {index}")
@@ -94,6 +99,10 @@ def _turns(
         if len(turns) == count:
             break
     return tuple(turns)
+
+
+def _teaching(sample: Sample, lessons: list[Ask], chance: random.Random) -> Sample:
+    return replace(sample, lessons=tuple(word(ask, chance, "near") for ask in lessons))
 
 
 def _sample(

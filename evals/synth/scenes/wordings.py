@@ -236,6 +236,55 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
         "On which side of the cut is the {ref}, before or after?",
         "Is the {ref} shown before the cut or after it?",
     ),
+    "course place": (
+        "Where is the {ref} in each picture?",
+        "Picture by picture: where is the {ref}?",
+        "Follow the {ref} through the pictures.",
+        "Tell me for each picture where the {ref} is.",
+        "In which part of each picture is the {ref}?",
+    ),
+    "course colour": (
+        "What colour is the {ref} in each picture?",
+        "Picture by picture: which colour does the {ref} have?",
+        "Follow the colour of the {ref} through the pictures.",
+        "Tell me for each picture what colour the {ref} has.",
+        "Which colour does the {ref} have in each picture?",
+    ),
+    "course number": (
+        "What number is written in each picture?",
+        "Picture by picture: which number can you read?",
+        "Read the number in each picture.",
+        "Tell me for each picture which number is shown.",
+        "What does the number say in each picture?",
+    ),
+    "course meeting": (
+        "In which pictures do the {ref} and the {other} touch, yes or no for each?",
+        "Picture by picture: does the {ref} touch the {other}?",
+        "Does the {ref} touch the {other} in each picture, yes or no?",
+        "Tell me for each picture whether the {ref} and the {other} touch.",
+        "Do the {ref} and the {other} touch each other, picture by picture?",
+    ),
+    "course scene": (
+        "Which scene is it in each picture?",
+        "Picture by picture: which scene is it?",
+        "Number the scenes, picture by picture.",
+        "Tell me for each picture which scene it shows.",
+        "Count the scenes through the pictures.",
+    ),
+    "row across": (
+        "List the objects from left to right.",
+        "What do you see from left to right?",
+        "Name the objects from left to right.",
+        "From left to right: which objects are there?",
+        "Tell me the objects in the order from left to right.",
+    ),
+    "row down": (
+        "List the objects from top to bottom.",
+        "What do you see from top to bottom?",
+        "Name the objects from top to bottom.",
+        "From top to bottom: which objects are there?",
+        "Tell me the objects in the order from top to bottom.",
+    ),
 }
 
 #: How options are appended to a question: before them, behind each letter, and between them.
