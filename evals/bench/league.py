@@ -63,6 +63,7 @@ def measure(folder: Path, questions: "Sequence[Question]", taking_part: "Sequenc
     from rich.console import Console
     from rich.progress import track
 
+    from evals.league.attention import attention
     from evals.league.entries import fitting
     from evals.league.measure import able, clock, score
     from evals.league.standings import standings
@@ -79,4 +80,5 @@ def measure(folder: Path, questions: "Sequence[Question]", taking_part: "Sequenc
         for entry in track(going, description=folder.name, console=console, transient=True)
     }
     taken = clock(engine, going, questions)
-    return standings(folder.name, engine.host.name, questions, scored, taken, refused)
+    looks_at = attention(engine, questions)
+    return standings(folder.name, engine.host.name, questions, scored, taken, refused, looks_at)

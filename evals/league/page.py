@@ -91,6 +91,7 @@ def _section(model: str, rows: Sequence[Row], *, first: bool) -> Iterator[str]:
             ],
         )
     yield from _spending(rows, names)
+    yield from _attention(full)
     yield from _costs(rows, names, fixed)
     yield from _by_task(rows, names, fixed)
     yield from _notes(rows)
@@ -144,6 +145,30 @@ def _spending(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
             ]
         )
     yield from _table(["method", "things seen %", "on things %"], lines)
+
+
+#: What attends in a tower, in words.
+_SOURCES = {"cls": "tower's CLS", "received": "tower's patches", "head": "tower's head"}
+
+
+def _attention(full: Row) -> Iterator[str]:
+    found = full["attention"]
+    yield "### Where attention lies"
+    yield ""
+    yield from _paragraph(
+        "Of the attention on visual tokens, the part in percent that lies on those which show a shape or a glyph; "
+        f"they are {100 * found['shown']:.0f} % of the tokens, mean over looks. Layers are counted from 0. Who ranks "
+        "tokens by a layer with a lower figure keeps more background than chance does."
+    )
+    depth = max(len(found["tower"]), len(found["decoder"]))
+    lines = [
+        [name, *(f"{100 * part:.0f}" for part in parts), *[""] * (depth - len(parts))]
+        for name, parts in (
+            (_SOURCES[found["source"]], found["tower"]),
+            ("decoder's last token", found["decoder"]),
+        )
+    ]
+    yield from _table(["attention of", *(f"layer {layer}" for layer in range(depth))], lines)
 
 
 _SPENT = ("share", "prefill_flops", "kv_bytes")

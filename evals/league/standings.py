@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from evals.league.attention import Attention
 from evals.league.entries import BARE, BASELINES, FULL, Entry, differences
 from evals.league.intervals import Bootstrap, Kept, at_share
 from evals.league.measure import Scored, Taken
@@ -23,6 +24,7 @@ def standings(
     scored: Mapping[Entry, Scored],
     taken: Mapping[Entry, Taken],
     refused: Mapping[Entry, str],
+    looks_at: Attention,
 ) -> list[Row]:
     """A row an entry as plain data, in the order of ``scored``, then one for each that was refused.
 
@@ -30,8 +32,8 @@ def standings(
     ``share`` the visual tokens of a decoder layer relative to the uncompressed; ``beats_random_keep`` and
     ``beats_average_pooling`` whether it is better than that baseline with as many tokens, None where that makes no
     sense; ``things`` and ``spent`` are those of `Coverage`. FLOPs, bytes and milliseconds are those of a clip;
-    ``tasks`` holds right answers and accuracy kept by task. A row without ``accuracy`` is of an entry that was refused,
-    for the reason in ``note``.
+    ``tasks`` holds right answers and accuracy kept by task. The row of full tokens has ``attention``. A row without
+    ``accuracy`` is of an entry that was refused, for the reason in ``note``.
     """
     bootstrap = Bootstrap([question.task for question in questions])
     full = next(result for entry, result in scored.items() if entry.name == FULL)
@@ -59,11 +61,21 @@ def standings(
                 "note": _note(entry),
                 "tokens_in": dict(result.tokens),
                 "tasks": _tasks(questions, result, full, bootstrap),
+                **({"attention": _rounded(looks_at)} if entry.name == FULL else {}),
             }
         )
     for entry, why in refused.items():
         rows.append({"model": model, "host": host, "method": entry.name, "keep": entry.keep, "note": why})
     return rows
+
+
+def _rounded(looks_at: Attention) -> Row:
+    return {
+        "shown": round(looks_at.shown, 4),
+        "source": looks_at.source,
+        "tower": [round(part, 4) for part in looks_at.tower],
+        "decoder": [round(part, 4) for part in looks_at.decoder],
+    }
 
 
 def _note(entry: Entry) -> str:

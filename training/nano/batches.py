@@ -234,8 +234,13 @@ def _scenes(split: Split, seed: int) -> Scenes:
     return Scenes(split, seed)
 
 
-@lru_cache(maxsize=2)
 def _tokenizer(vocabulary: Path) -> Tokenizer:
+    # A run that is begun anew in the same folder has another file there.
+    return _read(vocabulary, vocabulary.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _read(vocabulary: Path, _: int) -> Tokenizer:
     return Tokenizer.from_file(str(vocabulary))
 
 

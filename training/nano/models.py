@@ -92,9 +92,9 @@ def build(sizes: Sizes, tokenizer: Tokenizer) -> Models:
 def _begin(host: Any) -> None:
     """Draws the first weights so that narrow models trained for an hour get anywhere.
 
-    The classes' own spread of 0.02 is for models ten times as wide. And a tower with learnt places has to find out from
-    examples which patches are neighbours: sines over rows and columns (Beyer et al., arXiv:2205.01580), and keys that
-    begin as queries so that patches attend to what is like them and near them (after Trockman and Kolter,
+    The classes' own spread of 0.02 is for models ten times as wide. And a tower has to find out from examples which
+    patches are neighbours: sines over rows and columns where places are learnt (Beyer et al., arXiv:2205.01580), and
+    keys that begin as queries so that patches attend to what is like them and near them (after Trockman and Kolter,
     arXiv:2305.09828), tell it beforehand. It then needs about half the pictures.
     """
     for layers in (module for name, module in host.named_modules() if name.endswith((".layers", ".blocks"))):
@@ -102,13 +102,17 @@ def _begin(host: Any) -> None:
             if isinstance(module, nn.Linear):
                 last = (2 * len(layers)) ** -0.5 if name.split(".")[-1] in _LAST else 1.0
                 nn.init.normal_(module.weight, std=module.in_features**-0.5 * last)
-    if isinstance(host, LlavaForConditionalGeneration):
-        tower = host.model.vision_tower
-        with torch.no_grad():
+    with torch.no_grad():
+        if isinstance(host, LlavaForConditionalGeneration):
+            tower = host.model.vision_tower
             tower.embeddings.position_embedding.weight[0].zero_()
             tower.embeddings.position_embedding.weight[1:] = _places(tower.config.hidden_size)
             for layer in tower.encoder.layers:
                 layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)
+        else:
+            for block in host.model.visual.blocks:
+                queries, keys, _ = block.attn.qkv.weight.chunk(3)
+                keys.copy_(queries)
 
 
 def _places(width: int) -> torch.Tensor:

@@ -35,6 +35,8 @@ def still_lessons(still: Still, universe: Universe, chance: random.Random) -> li
 
 def story_lessons(story: Story, universe: Universe, chance: random.Random) -> list[Ask]:
     """All that a story teaches, in random order."""
+    if story.rests:
+        return still_lessons(story.first, universe, chance)
     questions = StillQuestions(Still(story.first.backdrop, story.cast), universe, placed=False)
     return _some([lesson(story, questions, chance) for lesson in _OF_STORIES], chance)
 

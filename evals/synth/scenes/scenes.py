@@ -19,7 +19,7 @@ from evals.synth.scenes.lessons import still_lessons, story_lessons
 from evals.synth.scenes.render import Labels, Painter
 from evals.synth.scenes.sample import CLIP_FRAMES, PATCH, SIDE, Sample, Scale, Turn
 from evals.synth.scenes.still_questions import FAR_MAKERS, NEAR_MAKERS, StillQuestions
-from evals.synth.scenes.stills import random_still, set_back
+from evals.synth.scenes.stills import Still, random_still, set_back
 from evals.synth.scenes.stories import random_story
 from evals.synth.scenes.vocabulary import Split, place_of, universe
 from evals.synth.scenes.world import World
@@ -50,9 +50,7 @@ class Scenes:
         else:
             world, region = set_back(World((still.shot(),)), chance)
             text = caption(still, place_of((region[0] + region[2]) / 2, (region[1] + region[3]) / 2))
-        makers = NEAR_MAKERS if scale == "near" else FAR_MAKERS
-        source = StillQuestions(still, self._universe, placed=scale == "near")
-        asked = _turns(source, makers, chance, turns, scale, _SEARCHES["picture"])
+        asked = self._still_turns(still, chance, turns, scale)
         times = np.zeros(1)
         sample = _sample(world, times, text, asked, Wear(chance) if self._split == "train" else None)
         chance = self._chance("lessons of picture", index, scale)
@@ -62,7 +60,10 @@ class Scenes:
         """`CLIP_FRAMES` frames in which something happens, with up to ``turns`` questions."""
         chance = self._chance("clip", index, scale)
         story = random_story(self._universe, chance)
-        asked = _turns(ClipQuestions(story, self._universe), CLIP_MAKERS, chance, turns, scale, _SEARCHES["clip"])
+        if story.rests:
+            asked = self._still_turns(story.first, chance, turns, scale)
+        else:
+            asked = _turns(ClipQuestions(story, self._universe), CLIP_MAKERS, chance, turns, scale, _SEARCHES["clip"])
         world = story.world if scale == "near" else set_back(story.world, chance)[0]
         steps = np.arange(CLIP_FRAMES, dtype=np.float64)
         sample = _sample(world, steps, story_caption(story), asked, Wear(chance) if self._split == "train" else None)
@@ -70,6 +71,11 @@ class Scenes:
         sample = replace(sample, times=steps * round(chance.uniform(0.25, 1.0), 2))
         chance = self._chance("lessons of clip", index, scale)
         return _teaching(sample, story_lessons(story, self._universe, chance) if scale == "near" else [], chance)
+
+    def _still_turns(self, still: Still, chance: random.Random, turns: int, scale: Scale) -> tuple[Turn, ...]:
+        makers = NEAR_MAKERS if scale == "near" else FAR_MAKERS
+        source = StillQuestions(still, self._universe, placed=scale == "near")
+        return _turns(source, makers, chance, turns, scale, _SEARCHES["picture"])
 
     def _chance(self, kind: str, index: int, scale: Scale) -> random.Random:
         return random.Random(f"{self._split} {self._seed} {kind} {scale} {index}")

@@ -1,4 +1,4 @@
-"""Scenes in which something happens: things move, come and go, change, meet, or the scene is cut."""
+"""Scenes in which something happens: things move, come and go, change, meet, the scene is cut, or nothing does."""
 
 import random
 from collections.abc import Callable
@@ -39,6 +39,7 @@ class Story:
         cuts: how many.
         halves: whether a thing is seen before or after the only cut.
         looks: families of still questions that the cast as a whole can be asked about.
+        rests: whether nothing happens, so that all that can be asked of a still can be asked.
     """
 
     shots: tuple[Shot, ...]
@@ -55,6 +56,7 @@ class Story:
     cuts: int = 0
     halves: dict[Entity, str] = field(default_factory=dict)
     looks: tuple[str, ...] = ("colour", "shape", "presence")
+    rests: bool = False
 
     @property
     def world(self) -> World:
@@ -206,6 +208,12 @@ def _cut(universe: Universe, chance: random.Random) -> Story:
     return story
 
 
+def _resting(universe: Universe, chance: random.Random) -> Story:
+    """A still scene that stays as it is."""
+    still = random_still(universe, chance)
+    return Story((still.shot(),), still.entities, still, rests=True)
+
+
 class _Stage:
     """Puts things into lanes (thirds of the frame, across the axis along which things move) and keeps the cast."""
 
@@ -328,5 +336,5 @@ def _and(parts: list[str]) -> str:
     return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else parts[0]
 
 
-_KINDS: tuple[Callable[[Universe, random.Random], Story], ...] = (_moving, _coming, _changing, _meeting, _cut)
-_WEIGHTS = (0.24, 0.22, 0.2, 0.22, 0.12)
+_KINDS: tuple[Callable[[Universe, random.Random], Story], ...] = (_moving, _coming, _changing, _meeting, _cut, _resting)
+_WEIGHTS = (0.2, 0.18, 0.16, 0.18, 0.1, 0.18)

@@ -11,6 +11,7 @@ import pytest
 
 from evals import checkpoints
 from evals.bench import league
+from evals.league.attention import Attention, Watcher, attention
 from evals.league.coverage import Coverage, coverage, shows
 from evals.league.entries import (
     BARE,
@@ -82,7 +83,9 @@ def rows() -> list[Row]:
         )
         taken[entry] = Taken(0.06 * (share + 0.2), 0.001 if entry.method else 0.0)
     absent = Entry("psigmoid", 0.05, METHODS.get("psigmoid")(keep=0.5))
-    return standings("nano", "llava", asked, scored, taken, {absent: "psigmoid: one layer of 6 works on all tokens"})
+    refused = {absent: "psigmoid: one layer of 6 works on all tokens"}
+    looks_at = Attention(0.22, "cls", (0.3, 0.71), (0.09, 0.4, 0.61))
+    return standings("nano", "llava", asked, scored, taken, refused, looks_at)
 
 
 # --- questions -----------------------------------------------------------------------------------------------------
@@ -113,6 +116,33 @@ def test_an_answer_is_right_to_the_letter(text: str, right: bool) -> None:
 
 
 # --- entries and measurements --------------------------------------------------------------------------------------
+
+
+def test_where_attention_lies(engine: Engine, questions: list[Question]) -> None:
+    asked = next(question for question in questions if question.kind == "clip")
+    left, right = np.zeros_like(asked.things), np.ones_like(asked.things)
+    left[..., :3] = 1
+    right[..., :3] = 0
+    parts = [attention(engine, [replace(asked, things=things)]) for things in (left, right, np.ones_like(left))]
+    assert parts[0].shown < parts[1].shown < parts[2].shown == 1
+    assert parts[0].shown + parts[1].shown == pytest.approx(1.0)
+    assert (parts[2].tower, parts[2].decoder) == (
+        pytest.approx((1.0,) * engine.host.tower.depth),
+        pytest.approx((1.0,) * (engine.host.depth - 1)),
+    )
+    for one, other in zip((*parts[0].tower, *parts[0].decoder), (*parts[1].tower, *parts[1].decoder), strict=True):
+        assert 0 < one < 1
+        assert one + other == pytest.approx(1.0)
+    # A frame that shows nothing has nothing to tell.
+    assert attention(engine, [replace(asked, things=left), replace(asked, things=np.zeros_like(left))]) == parts[0]
+
+
+def test_watching_changes_nothing(engine: Engine, questions: list[Question]) -> None:
+    asked = questions[0]
+    plain = engine.look(asked.frames, asked.text)
+    watched = engine.look(asked.frames, asked.text, Compression((Watcher(question=asked),)))
+    assert (plain.text, plain.confidence) == (watched.text, watched.confidence)
+    assert plain.report.layers == watched.report.layers
 
 
 def test_every_method_takes_part_at_every_budget_that_it_has() -> None:

@@ -20,7 +20,7 @@ _NAME = re.compile(rf"(?:{'|'.join(COLOURS)}) (?:object|{'|'.join(SHAPES)})|(?:{
 
 @pytest.fixture(scope="module")
 def clips() -> list[Sample]:
-    return [Scenes("test", 6).clip(index) for index in range(250)]
+    return [Scenes("test", 6).clip(index) for index in range(300)]
 
 
 def _turns(clips: list[Sample], *families: str) -> list[tuple[Sample, Turn]]:

@@ -61,6 +61,19 @@ def test_form(pictures: list[Sample], clips: list[Sample]) -> None:
             assert ((sample.colour > 0) == (sample.shape > 0)).all()
 
 
+def test_some_clips_rest_and_can_be_asked_what_a_still_can() -> None:
+    scenes = Scenes("test", 1)
+    samples = [scenes.clip(index, turns=8) for index in range(120)]
+    resting = [sample for sample in samples if "nothing changes" in sample.caption]
+    assert 0.1 < len(resting) / len(samples) < 0.28
+    for sample in resting:
+        assert (sample.frames == sample.frames[:1]).all()
+    families = {turn.family for sample in resting for turn in sample.turns}
+    assert {"count", "size", "relation", "position", "number", "word", "colour"} <= families
+    assert families.isdisjoint({"motion", "order", "cut"})
+    assert {turn.family for sample in resting for turn in sample.lessons} == {"row"}
+
+
 def test_the_same_sample_comes_again_in_any_order_and_in_any_thread() -> None:
     scenes = Scenes("train", 4)
     one = [scenes.picture(index) for index in range(12)] + [scenes.clip(index) for index in range(3)]

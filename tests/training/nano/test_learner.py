@@ -22,7 +22,8 @@ from tools.vlm.method import Stage as Stages
 from tools.vlm.tokens import VisualTokens
 from training.nano.batches import pack
 from training.nano.config import Mix, Sizes, Stage, recipe
-from training.nano.learner import _PLACES, Learner, total
+from training.nano.eyes import _PLACES, by_token
+from training.nano.learner import Learner, total
 from training.nano.models import Models, export
 
 Tiny = Callable[[str], Models]
@@ -54,7 +55,7 @@ def test_packed_turns_are_the_engines_prompts(family: str, kind: str, tiny: Tiny
     batch = pack(samples, [sample.turns for sample in samples], Mix(kind=kind), models.tokenizer)  # type: ignore[arg-type]
     learner = Learner(models)
     with torch.no_grad():
-        logits, _ = learner.speak(batch, learner.see(batch).tokens)
+        logits, _ = learner.voice.speak(batch, learner.eyes.see(batch).tokens)
     index = np.cumsum(batch.target.ravel() >= 0).reshape(batch.target.shape) - 1
     for row, sample in enumerate(samples):
         for number, turn in enumerate(sample.turns):
@@ -84,9 +85,9 @@ def test_dropped_tokens_are_those_that_a_method_would_drop(family: str, kind: st
     batch = pack(samples, [sample.turns[:1] for sample in samples], mix, models.tokenizer, np.random.default_rng(2))
     assert 0 < batch.keep < 1
     with torch.no_grad():
-        tokens = learner.see(batch).tokens
-        logits, _ = learner.speak(batch, tokens)
-    rank = learner._by_token(torch.from_numpy(batch.rank)).amax(-1)
+        tokens = learner.eyes.see(batch).tokens
+        logits, _ = learner.voice.speak(batch, tokens)
+    rank = by_token(torch.from_numpy(batch.rank), merged=not learner.eyes.llava).amax(-1)
     count = max(1, round(batch.keep * tokens.shape[1]))
     assert count < tokens.shape[1]
     firsts = np.cumsum((batch.target >= 0).sum(1)) - (batch.target >= 0).sum(1)
@@ -137,11 +138,11 @@ def test_dense_labels_lie_where_their_patch_is_read(family: str, tiny: Tiny) -> 
     sample = _samples("picture")[0]
     labels = np.arange(64).reshape(1, 8, 8)
     batch = pack([replace(sample, colour=labels)], [()], Mix(), learner.models.tokenizer)
-    found = learner._dense_labels(batch, "colour")
+    found = learner.eyes.labels(batch, "colour")
     changed = sample.frames.copy()
     changed[:, 42:56, 70:84] = 255 - changed[:, 42:56, 70:84]
     other = replace(batch, frames=changed[None])
-    seen, anew = learner.see(batch), learner.see(other)
+    seen, anew = learner.eyes.see(batch), learner.eyes.see(other)
     assert set(seen.readings) == set(CLASSES)
     if family == "llava":
         # Before attention mixes patches, only the token of the changed patch differs.
@@ -159,8 +160,8 @@ def test_dense_labels_lie_where_their_patch_is_read(family: str, tiny: Tiny) -> 
 def test_places_are_those_that_questions_ask_for(family: str, tiny: Tiny) -> None:
     learner = Learner(tiny(family))
     batch = pack(_samples("clip"), [()] * 3, Mix("clip"), learner.models.tokenizer)
-    found = learner._places(batch)
-    patches = learner._by_token(torch.arange(64).view(1, 1, 8, 8).expand(3, 8, 8, 8))
+    found = learner.eyes.places(batch)
+    patches = by_token(torch.arange(64).view(1, 1, 8, 8).expand(3, 8, 8, 8), merged=not learner.eyes.llava)
     for token in range(patches.shape[1]):
         for place, patch in enumerate(patches[1, token].tolist()):
             said = [names[int(found[kind][1, token, place])] for kind, names in _PLACES.items()]
@@ -180,9 +181,9 @@ def test_contrast_is_clips_loss(tiny: Tiny) -> None:
     search = learner.models.search
     samples = _samples("picture")
     batch = pack(samples, [() for _ in samples], Mix(), learner.models.tokenizer)
-    seen = learner.see(batch, cls=True)
+    seen = learner.eyes.see(batch, cls=True)
     assert seen.cls is not None
-    loss = learner.contrast(batch, seen.cls)
+    loss = learner.eyes.contrast(batch, seen.cls)
     pixels = torch.from_numpy(batch.frames[:, 0]).permute(0, 3, 1, 2).float() / 255
     from transformers import CLIPImageProcessor
 

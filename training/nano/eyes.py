@@ -1,0 +1,175 @@
+"""What the vision tower and the connector make of a batch, and how wrong it is."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+from evals.synth.scenes import CLASSES, PATCH, SIDE
+from training.nano.batches import Batch
+from training.nano.models import GRID, Models
+
+#: Most patches show nothing; weighing them less keeps a head from learning only that.
+_NOTHING = 0.25
+#: Words for where a patch lies, as classes like those of `CLASSES`.
+_PLACES = {"row": ("", "top", "bottom"), "column": ("", "left", "right"), "centre": ("", "middle")}
+#: Cosines between a token and a word are divided by this, and have to pass the threshold to say that the word is there.
+_SHARPNESS, _THRESHOLD = 0.07, 0.25
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the tower makes of a batch.
+
+    Attributes:
+        tokens: ``[B, N, D]`` in the decoder's width, in the order of the prompt.
+        readings: for each kind of dense label ``[B, N, patches, classes]``.
+        cls: ``[B, T, Dv]``, what the contrastive model reads; None for a tower without CLS.
+    """
+
+    tokens: Tensor
+    readings: dict[str, Tensor]
+    cls: Tensor | None
+
+
+class Eyes:
+    """The tower and the connector of models on their device, with the losses that teach them."""
+
+    def __init__(self, models: Models, device: torch.device) -> None:
+        self.models, self.device = models, device
+        self.llava = models.host.config.model_type == "llava"
+        self._mean = torch.tensor(OPENAI_CLIP_MEAN, device=device)[:, None, None] * 255
+        self._std = torch.tensor(OPENAI_CLIP_STD, device=device)[:, None, None] * 255
+        self._names = {
+            kind: torch.tensor([self._forms(name) for name in names[1:]], device=device)
+            for kind, names in {**CLASSES, **_PLACES}.items()
+        }
+
+    def see(self, batch: Batch, *, cls: bool = False) -> Seen:
+        """Runs the tower and the connector."""
+        count, length = batch.frames.shape[:2]
+        pixels = torch.from_numpy(batch.frames).to(self.device).flatten(0, 1).permute(0, 3, 1, 2)
+        pixels = (pixels.float() - self._mean) / self._std
+        model, heads = self.models.host.model, self.models.heads
+        if self.llava:
+            tower = model.vision_tower
+            hidden = tower.pre_layrnorm(tower.embeddings(pixels))
+            for layer in tower.encoder.layers:
+                hidden = layer(hidden, None)
+            patches = hidden[:, 1:]
+            read = patches.reshape(count, length * GRID * GRID, -1)
+            tokens = model.multi_modal_projector(read)
+            pooled = tower.post_layernorm(hidden[:, 0]).view(count, length, -1) if cls else None
+        else:
+            tokens = read = self._merged(pixels.view(count, length, 3, SIDE, SIDE))
+            pooled = None
+        shape = (*read.shape[:2], 1 if self.llava else 4, -1)
+        readings = {kind: head(read).float().view(shape) for kind, head in heads.items()}
+        return Seen(tokens, readings, pooled)
+
+    def _merged(self, pixels: Tensor) -> Tensor:
+        """Qwen's tokens ``[B, slices * 16, D]`` of frames ``[B, T, 3, H, W]``; two frames make a slice."""
+        if pixels.shape[1] % 2:
+            pixels = torch.cat([pixels, pixels[:, -1:]], dim=1)
+        count, length = pixels.shape[:2]
+        half = GRID // 2
+        # The processor's order: slice, group of 2 x 2 patches, patch; and within a patch channel, frame, pixel.
+        cut = pixels.view(count, length // 2, 2, 3, half, 2, PATCH, half, 2, PATCH)
+        flat = cut.permute(0, 1, 4, 7, 5, 8, 3, 2, 6, 9).reshape(count * (length // 2) * GRID * GRID, -1)
+        sizes = torch.tensor([[length // 2, GRID, GRID]] * count, device=self.device)
+        tokens: Tensor = self.models.host.model.visual(flat, sizes).pooler_output
+        return tokens.view(count, length // 2 * half * half, -1)
+
+    def dense(self, batch: Batch, seen: Seen) -> Tensor:
+        """Cross entropy of the readings of every patch, a mean over the kinds of labels."""
+        found = []
+        for kind, reading in seen.readings.items():
+            weight = torch.ones(reading.shape[-1], device=self.device)
+            weight[0] = _NOTHING
+            labels = self.labels(batch, kind)
+            found.append(F.cross_entropy(reading.flatten(0, -2), labels.flatten(), weight=weight))
+        return torch.stack(found).mean()
+
+    def words(self, batch: Batch, seen: Seen) -> Tensor:
+        """Cross entropy of the names of what every patch shows and of where it lies, read off the decoder's own
+        embeddings.
+
+        A token that lies close to the words for what it shows is found by the word in a question and said by copying
+        it: the decoder need not discover by chance that pictures and words have anything to do with each other.
+        """
+        table = self.models.host.model.language_model.embed_tokens.weight
+        tokens = F.normalize(seen.tokens.float(), dim=-1)
+        found = []
+        labels = {kind: self.labels(batch, kind) for kind in CLASSES}
+        there = torch.stack([one > 0 for one in labels.values()]).any(0)
+        labels |= {kind: torch.where(there, place, 0) for kind, place in self.places(batch).items()}
+        for kind, names in self._names.items():
+            vectors = F.normalize(table[names].mean(1), dim=-1)
+            products = F.pad(tokens @ vectors.T / _SHARPNESS, (1, 0), value=_THRESHOLD / _SHARPNESS)
+            weight = torch.ones(products.shape[-1], device=self.device)
+            weight[0] = _NOTHING
+            for patch in range(there.shape[-1]):
+                wanted = labels[kind][..., patch].flatten()
+                found.append(F.cross_entropy(products.flatten(0, 1), wanted, weight=weight))
+        return torch.stack(found).mean()
+
+    def contrast(self, batch: Batch, cls: Tensor) -> Tensor:
+        """CLIP's symmetric loss between captions and the mean vector of a sample's frames (Radford et al.,
+        arXiv:2103.00020)."""
+        products = self.products(batch, cls)
+        own = torch.arange(len(batch), device=self.device)
+        return (F.cross_entropy(products, own) + F.cross_entropy(products.T, own)) / 2
+
+    def products(self, batch: Batch, cls: Tensor) -> Tensor:
+        """Scaled products ``[B, B]`` of pictures and captions."""
+        search: Any = self.models.search
+        pictures = F.normalize(F.normalize(search.visual_projection(cls).float(), dim=-1).mean(1), dim=-1)
+        ids = self._tensor(batch.caption)
+        # Padding stands behind the end token, where causal attention keeps it out of sight.
+        texts = search.text_projection(search.text_model(input_ids=ids).pooler_output).float()
+        scale = search.logit_scale.clamp(max=4.6052).exp()
+        products: Tensor = scale * pictures @ F.normalize(texts, dim=-1).T
+        # Scenes that read the same are no mistakes of one another.
+        same = (ids[:, None] == ids[None]).all(-1)
+        return products.masked_fill(same & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device), -1e4)
+
+    def labels(self, batch: Batch, kind: str) -> Tensor:
+        """``[B, N, patches]`` for the classes ``[B, T, 8, 8]``."""
+        return by_token(self._tensor(batch.labels[kind]), merged=not self.llava)
+
+    def places(self, batch: Batch) -> dict[str, Tensor]:
+        """``[B, N, patches]`` for each kind of place: which third of the picture's height and width a patch lies in."""
+        third = (torch.arange(GRID, device=self.device) * 2 + 1) * 3 // (2 * GRID)
+        rows, columns = third[:, None].expand(GRID, GRID), third[None].expand(GRID, GRID)
+        # 1 and 2 for the first and the last third; 0 between them, where places have no word but "middle" for both.
+        side = torch.tensor([1, 0, 2], device=self.device)
+        places = {"row": side[rows], "column": side[columns], "centre": ((rows == 1) & (columns == 1)).long()}
+        count, length = batch.frames.shape[:2]
+        return {
+            kind: by_token(place.expand(count, length, GRID, GRID), merged=not self.llava)
+            for kind, place in places.items()
+        }
+
+    def _forms(self, name: str) -> list[int]:
+        """The tokens with which a name begins, at the start of a text and inside it."""
+        encode = self.models.tokenizer.encode
+        # A letter stands alone behind its space.
+        inside = encode(f"a {name}").ids[len(encode("a").ids) :]
+        return [encode(name).ids[0], inside[-1] if len(name) == 1 else inside[0]]
+
+    def _tensor(self, values: npt.NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+
+def by_token(values: Tensor, *, merged: bool) -> Tensor:
+    """``[B, N, patches]`` for a value a patch, ``[B, T, 8, 8]``; of two frames in a slice the first counts."""
+    if not merged:
+        return values.flatten(1)[..., None]
+    half = GRID // 2
+    groups = values[:, ::2].reshape(len(values), -1, half, 2, half, 2).transpose(3, 4)
+    return groups.reshape(len(values), -1, 4)

@@ -1,0 +1,107 @@
+"""What the decoder says to a batch: many questions behind the same pictures, each as if it were alone."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.nano.attention import NEVER
+from training.nano.batches import Batch
+from training.nano.eyes import by_token
+from training.nano.models import GRID, Models
+from training.nano.vocabulary import IMAGE, IMAGE_PAD, OPENING, VIDEO_PAD, VISION_END, VISION_START, id_of
+
+
+class Voice:
+    """The decoder of models on their device."""
+
+    def __init__(self, models: Models, device: torch.device) -> None:
+        self.models, self.device = models, device
+        self.llava = models.host.config.model_type == "llava"
+
+    def speak(self, batch: Batch, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits ``[M, V]`` where an answer's tokens are to be said, and those tokens ``[M]``; from the pictures'
+        tokens ``[B, N, D]``."""
+        model = self.models.host.model
+        opening, visual = self.opening(batch.frames.shape[1])
+        before, after = self._positions(batch, opening)
+        prefix = model.language_model.embed_tokens(opening).expand(len(batch), -1, -1).to(tokens.dtype)
+        prefix = prefix.clone()
+        prefix[:, visual] = tokens
+        if (there := self._kept(batch, len(opening), visual)) is not None:
+            prefix = prefix.gather(1, there[..., None].expand(-1, -1, prefix.shape[-1]))
+            before = before.gather(-1, there.expand(*before.shape[:-1], -1))
+        text = model.language_model.embed_tokens(self._tensor(batch.ids)).to(prefix.dtype)
+        hidden = model.language_model(
+            inputs_embeds=torch.cat([prefix, text], dim=1),
+            attention_mask=self._mask(batch, prefix.shape[1], prefix.dtype),
+            position_ids=torch.cat([before, after], dim=-1),
+            use_cache=False,
+        ).last_hidden_state[:, prefix.shape[1] :]
+        target = self._tensor(batch.target)
+        said = target >= 0
+        return self.models.host.lm_head(hidden[said]), target[said]
+
+    def opening(self, length: int) -> tuple[Tensor, Tensor]:
+        """The tokens before the first question, and which of them are cells."""
+        tokenizer = self.models.tokenizer
+        start = tokenizer.encode(OPENING).ids
+        if self.llava:
+            image, newline = id_of(tokenizer, IMAGE), tokenizer.encode("\n").ids
+            ids = [*start, *([image] * GRID * GRID + newline) * length]
+            cell = image
+        else:
+            cell = id_of(tokenizer, IMAGE_PAD if length == 1 else VIDEO_PAD)
+            cells = (length + 1) // 2 * (GRID // 2) ** 2
+            ids = [*start, id_of(tokenizer, VISION_START), *[cell] * cells, id_of(tokenizer, VISION_END)]
+        opening = torch.tensor(ids, device=self.device)
+        return opening, torch.nonzero(torch.eq(opening, cell))[:, 0]
+
+    def _kept(self, batch: Batch, before: int, visual: Tensor) -> Tensor | None:
+        """``[B, S]``, the places of the ``before`` tokens of the opening that the decoder gets, rising; None if all."""
+        if batch.keep >= 1:
+            return None
+        rank = by_token(torch.from_numpy(batch.rank).to(self.device), merged=not self.llava).amax(-1)
+        count = max(1, round(batch.keep * len(visual)))
+        held = torch.ones(len(batch), before, dtype=torch.bool, device=self.device)
+        held[:, visual] = False
+        held.scatter_(1, visual[rank.topk(count, dim=1).indices], True)
+        return torch.nonzero(held)[:, 1].view(len(batch), -1)
+
+    def _mask(self, batch: Batch, before: int, dtype: torch.dtype) -> Tensor:
+        """``[B, 1, S, S]``, 0 or `NEVER`: a token sees the opening and the tokens of its own question that came
+        before."""
+        turn = self._tensor(batch.turn)
+        group = F.pad(turn + 1, (before, 0))
+        size = group.shape[1]
+        shared = torch.arange(size, device=self.device) < before
+        allowed = (group[:, :, None] == group[:, None, :]) | shared
+        allowed &= torch.ones(size, size, dtype=torch.bool, device=self.device).tril()
+        mask = torch.zeros(allowed.shape, dtype=dtype, device=self.device)
+        return mask.masked_fill_(~allowed, NEVER)[:, None]
+
+    def _positions(self, batch: Batch, opening: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions of the opening and of what follows, ``[B, S]`` each, or ``[3, B, S]`` with M-RoPE."""
+        place = self._tensor(batch.place)
+        if self.llava:
+            before = torch.arange(len(opening), device=self.device).expand(len(batch), -1)
+            return before, place + len(opening)
+        count, length = batch.frames.shape[:2]
+        slices = (length + 1) // 2
+        kinds = torch.zeros_like(opening)
+        kinds[self.opening(length)[1]] = 1 if length == 1 else 2
+        sizes = torch.tensor([[slices, GRID, GRID]] * count, device=self.device)
+        spans = batch.times[:, -1] - batch.times[:, 0]
+        seconds = [2 * span / (length - 1) if span > 0 else 2.0 for span in spans] if length > 1 else None
+        before, _ = self.models.host.model.get_rope_index(
+            opening.expand(count, -1),
+            kinds.expand(count, -1),
+            image_grid_thw=sizes if length == 1 else None,
+            video_grid_thw=sizes if length > 1 else None,
+            second_per_grid_ts=seconds,
+        )
+        return before, place + before[:, :, -1:] + 1
+
+    def _tensor(self, values: npt.NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
