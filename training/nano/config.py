@@ -225,7 +225,7 @@ RECIPES: dict[str, Recipe] = {
     "nano-more": Recipe("nano-more", Sizes(), _MORE, minutes=120, model="nano", start="nano"),
     "nano-qwen": Recipe(
         "nano-qwen",
-        Sizes(family="qwen2_5_vl", vision=(256, 6, 8, 640), text=(256, 6, 4, 640), groups=2, search=None),
+        Sizes(family="qwen2_5_vl", vision=(224, 6, 7, 560), text=(256, 5, 4, 512), groups=2, search=None),
         tuple(replace(stage, contrast=0.0) for stage in _STAGES),
         minutes=240,
     ),
