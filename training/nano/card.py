@@ -1,5 +1,6 @@
 """The model card: what was measured, in words that claim no more."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,8 +24,8 @@ world.
 * Pictures: 112 x 112 pixels in patches of 14. {pictures}
 * Text: a byte-level BPE of {vocabulary} tokens; digits and words in capitals are spelled letter by letter.
   Where a question names options, the answer is one of them in words, not its letter.
-* {megabytes:.1f} MB on disk (bfloat16){also}. Loads in {load:.2f} s and looks at eight frames in {look:.2f} s on the
-  machine that measured this card.
+* {megabytes:.1f} MB on disk (bfloat16){also}.
+  Loads in {load:.2f} s and looks at eight frames in {look:.2f} s on the machine that measured this card.
 
 ## Training
 
@@ -59,8 +60,10 @@ _BY_STEPS = """`{command}` does it again: a run limited by steps gives the same 
 number of processes; elsewhere sums round differently, and accuracy stays within the intervals below."""
 _BY_TIME = """`{command}` does it again. A run limited by time gets as far as the machine takes it, so expect other
 figures; `--steps` makes a run that can be repeated."""
-_IN_RUNS = """Each run began with the checkpoint of the one before, which is not kept. `python -m training.nano` trains
-all stages from scratch; expect other figures."""
+_IN_RUNS = (
+    "Each run began with the checkpoint of the one before, which is not kept. `python -m training.nano` trains all "
+    "stages from scratch; expect other figures."
+)
 
 
 def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
@@ -74,7 +77,7 @@ def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) 
     llava = recipe.sizes.family == "llava"
     runs = facts["runs"]
     if len(runs) > 1:
-        reach = _IN_RUNS
+        reach = "\n".join(textwrap.wrap(f"{_IN_RUNS} {recipe.remark}", 120))
     else:
         # A run by time may have been stopped and given another limit; what counts is how long it went on.
         minutes = round(runs[0]["seconds"] / 60) or 1

@@ -95,6 +95,7 @@ class Recipe:
         workers: processes that draw; ``ahead`` jobs of four batches wait at most.
         model: what comes out is called so, as the recipe if empty.
         start: a checkpoint of the same sizes that the training begins with, instead of random weights.
+        remark: what the card says of how that one was trained.
         judge: questions of each family and scale in the final measurements, and clips among which one is searched.
     """
 
@@ -115,6 +116,7 @@ class Recipe:
     ahead: int = 3
     model: str = ""
     start: str | None = None
+    remark: str = ""
     judge: int = 80
     clips: int = 200
 
@@ -212,6 +214,12 @@ _MORE = (
     replace(_ANSWERS, share=0.3, rate=7e-4),
     replace(_CLIPS, share=0.53),
 )
+_REMARK = (
+    "What is taught grew on the way: captions came more often from the first run's `answers` on; batches with dropped "
+    "tokens, options answered in words and words for places came with the second run's `clips`, questions about first "
+    "and last places in its middle. The first two runs trained with AdamW alone. Muon, the stage `sharpen` and lessons "
+    "came with the third, clips in which nothing happens with its `clips`."
+)
 _STAGES = (_TOWER, _MATCH, _CAPTION, _ANSWERS, _CLIPS)
 
 # A tower that names colours and a decoder that learns to say them: the least that shows that all of it works.
@@ -222,7 +230,7 @@ _TINY = (
 
 RECIPES: dict[str, Recipe] = {
     "nano": Recipe("nano", Sizes(), _STAGES, minutes=360),
-    "nano-more": Recipe("nano-more", Sizes(), _MORE, minutes=120, model="nano", start="nano"),
+    "nano-more": Recipe("nano-more", Sizes(), _MORE, minutes=120, model="nano", start="nano", remark=_REMARK),
     "nano-qwen": Recipe(
         "nano-qwen",
         Sizes(family="qwen2_5_vl", vision=(224, 6, 7, 560), text=(256, 5, 4, 512), groups=2, search=None),

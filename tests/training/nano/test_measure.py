@@ -114,6 +114,11 @@ def test_card_states_what_was_measured() -> None:
                  "187", "0.935", "1000 steps in 2.00 hours", "--steps 1000", "20.0 MB"):  # fmt: skip
         assert part in text, part
     assert "{" not in text
+    # What runs before taught is not what this recipe teaches.
+    two = {**facts, "runs": [run, {**run, "config": "nano-more", "steps": 700}]}
+    text = card(recipe("nano-more"), two, measured)
+    assert "700 steps" in text
+    assert recipe("nano-more").remark.split(":")[0] in " ".join(text.split())
     text = card(recipe("nano-qwen"), facts, {**measured, "host": "qwen2_5_vl", "recall_at_5": None})
     assert "no contrastive tower" in text
     assert "search/" not in text
