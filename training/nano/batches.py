@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from evals.synth.scenes import Sample, Scenes, Split, Turn
 from training.nano.config import Mix, Stage
-from training.nano.vocabulary import END, TURN, id_of
+from training.nano.vocabulary import END, TURN, beginnings, id_of
 
 DESCRIBE = (
     "Describe the picture.",
@@ -67,6 +67,7 @@ class Batch:
         turn: ``[B, L]``, which question a token belongs to, -1 for padding.
         place: ``[B, L]``, how far behind the pictures the token stands.
         target: ``[B, L]``, the token that is to be said next, -1 where nothing is learnt.
+        unheard: ``[B, L, K]``, tokens besides ``target`` that are not taken for wrong, see `Turn`; -1 where none are.
         families: the family of each question of each sample.
         labels: ``[B, T, 8, 8]`` for each kind of dense label.
         caption: ``[B, C]``, the tokens of the captions with their end; padded with 0.
@@ -81,6 +82,7 @@ class Batch:
     turn: Ints
     place: Ints
     target: Ints
+    unheard: Ints
     families: tuple[tuple[str, ...], ...]
     labels: dict[str, npt.NDArray[np.int64]]
     caption: Ints
@@ -93,7 +95,7 @@ class Batch:
     def part(self, rows: slice) -> "Batch":
         """Some of its samples, with texts as long as the longest of theirs."""
         longest = int((self.turn[rows] >= 0).sum(1).max(initial=0))
-        text = {name: getattr(self, name)[rows, :longest] for name in ("ids", "turn", "place", "target")}
+        text = {name: getattr(self, name)[rows, :longest] for name in ("ids", "turn", "place", "target", "unheard")}
         return replace(
             self,
             frames=self.frames[rows],
@@ -165,6 +167,7 @@ def pack(
         turn=_padded([row[1] for row in rows], -1),
         place=_padded([row[2] for row in rows], 0),
         target=_padded([row[3] for row in rows], -1),
+        unheard=_unheard(turns, tokenizer),
         families=tuple(tuple(turn.family for turn in asked) for asked in turns),
         labels=labels,
         caption=_padded([[*ids, end] for ids in captions], 0),
@@ -196,6 +199,24 @@ def _row(asked: Sequence[Turn], tokenizer: Tokenizer) -> tuple[list[int], list[i
         places += range(len(prompt) + len(answer))
         targets += [*[-1] * (len(prompt) - 1), *answer, end]
     return ids, turns, places, targets
+
+
+def _unheard(asked: Sequence[Sequence[Turn]], tokenizer: Tokenizer) -> Ints:
+    """``[B, L, K]``, for every token of an answer the tokens with which the unheard words of its question begin."""
+    rows = []
+    for turns in asked:
+        row: list[list[int]] = []
+        for turn in turns:
+            words = [token for word in turn.unheard for token in beginnings(word, tokenizer)]
+            row += [words] * len(_row([turn], tokenizer)[0])
+        rows.append(row)
+    longest = max((len(row) for row in rows), default=0)
+    most = max((len(words) for row in rows for words in row), default=0)
+    table = np.full((len(rows), longest, most), -1, dtype=np.int64)
+    for cells, row in zip(table, rows, strict=True):
+        for cell, words in zip(cells, row, strict=False):
+            cell[: len(words)] = words
+    return table
 
 
 def _shortened(caption: str, chance: np.random.Generator | None) -> str:

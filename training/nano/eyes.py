@@ -13,6 +13,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from evals.synth.scenes import CLASSES, PATCH, SIDE
 from training.nano.batches import Batch
 from training.nano.models import GRID, Models
+from training.nano.vocabulary import beginnings
 
 #: Most patches show nothing; weighing them less keeps a head from learning only that.
 _NOTHING = 0.25
@@ -46,7 +47,7 @@ class Eyes:
         self._mean = torch.tensor(OPENAI_CLIP_MEAN, device=device)[:, None, None] * 255
         self._std = torch.tensor(OPENAI_CLIP_STD, device=device)[:, None, None] * 255
         self._names = {
-            kind: torch.tensor([self._forms(name) for name in names[1:]], device=device)
+            kind: torch.tensor([beginnings(name, models.tokenizer) for name in names[1:]], device=device)
             for kind, names in {**CLASSES, **_PLACES}.items()
         }
 
@@ -154,13 +155,6 @@ class Eyes:
             kind: by_token(place.expand(count, length, GRID, GRID), merged=not self.llava)
             for kind, place in places.items()
         }
-
-    def _forms(self, name: str) -> list[int]:
-        """The tokens with which a name begins, at the start of a text and inside it."""
-        encode = self.models.tokenizer.encode
-        # A letter stands alone behind its space.
-        inside = encode(f"a {name}").ids[len(encode("a").ids) :]
-        return [encode(name).ids[0], inside[-1] if len(name) == 1 else inside[0]]
 
     def _tensor(self, values: npt.NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(values).to(self.device)

@@ -41,7 +41,7 @@ class Learner:
             found = self._seeing(batch, seen, stage)
             if stage.language > 0 and batch.ids.size:
                 logits, wanted = self.voice.speak(batch, seen.tokens)
-                found["language"] = F.cross_entropy(logits.float(), wanted)
+                found["language"] = F.cross_entropy(self.voice.forgiving(batch, logits).float(), wanted)
         return found
 
     def hold_tower(self, held: bool) -> None:
@@ -82,8 +82,10 @@ class Learner:
         for start in range(0, len(batch), size):
             rows = slice(start, start + size)
             with self._precision():
-                logits, wanted = self.voice.speak(batch.part(rows), tokens[rows])
-                loss = F.cross_entropy(logits.float(), wanted, reduction="sum") / count
+                part = batch.part(rows)
+                logits, wanted = self.voice.speak(part, tokens[rows])
+                logits = self.voice.forgiving(part, logits).float()
+                loss = F.cross_entropy(logits, wanted, reduction="sum") / count
             (weight * loss).backward()  # type: ignore[no-untyped-call]
             sum_ += float(loss.detach())
         return sum_

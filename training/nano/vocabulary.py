@@ -44,6 +44,13 @@ def id_of(tokenizer: Tokenizer, token: str) -> int:
     return found
 
 
+def beginnings(word: str, tokenizer: Tokenizer) -> list[int]:
+    """The tokens with which a word begins, at the start of a text and inside it."""
+    # A letter stands alone behind its space.
+    inside = tokenizer.encode(f"a {word}").ids[len(tokenizer.encode("a").ids) :]
+    return [tokenizer.encode(word).ids[0], inside[-1] if len(word) == 1 else inside[0]]
+
+
 def learn(sentences: Iterable[str], size: int) -> Tokenizer:
     """A byte-level BPE of at most ``size`` tokens; the same sentences give the same tokens."""
     raw = Tokenizer(models.BPE())

@@ -43,6 +43,14 @@ class Voice:
         said = target >= 0
         return self.models.host.lm_head(hidden[said]), target[said]
 
+    def forgiving(self, batch: Batch, logits: Tensor) -> Tensor:
+        """The logits that `speak` gave without the tokens that are not taken for wrong."""
+        target = self._tensor(batch.target)
+        unheard, wanted = self._tensor(batch.unheard)[target >= 0], target[target >= 0]
+        # Where two words begin alike, the one that is to be said counts.
+        rows, places = torch.nonzero((unheard >= 0) & (unheard != wanted[:, None]), as_tuple=True)
+        return logits.index_put((rows, unheard[rows, places]), logits.new_tensor(NEVER))
+
     def opening(self, length: int) -> tuple[Tensor, Tensor]:
         """The tokens before the first question, and which of them are cells."""
         tokenizer = self.models.tokenizer

@@ -18,6 +18,8 @@ Plane = npt.NDArray[np.floating]
 _TEXTURES: tuple[Texture, ...] = get_args(Texture)
 #: How far apart two colours are at least where one lies on the other; black and white are 765 apart.
 _CONTRAST = 200.0
+#: And how far a colour without a name is from those with one.
+_UNLIKE = 160.0
 #: How many colours stand out from a backdrop at least.
 _LEAST_COLOURS = 7
 _LATTICE = 64
@@ -42,6 +44,17 @@ def _any_backdrop(chance: random.Random) -> Backdrop:
 def showing(backdrop: Backdrop) -> tuple[str, ...]:
     """The colours that stand out from both colours of a backdrop."""
     return _standing_out(backdrop.colours)
+
+
+def odd_colour(chance: random.Random, backdrop: Backdrop) -> RGB:
+    """A colour without a name that stands out from a backdrop: far from all that have one."""
+    while True:
+        red, green, blue = (int(chance.uniform(0, 256)) for _ in range(3))
+        found = (red, green, blue)
+        if all(_distance(found, ground) > _CONTRAST**2 for ground in backdrop.colours) and all(
+            _distance(found, rgb) > _UNLIKE**2 for rgb in COLOURS.values()
+        ):
+            return found
 
 
 @lru_cache(maxsize=64)

@@ -28,7 +28,7 @@ def named(entity: Entity, *, sized: bool = True) -> str:
     thing = entity.thing
     if isinstance(thing, Writing):
         return f"the {thing.kind} {thing.text}"
-    noun = f"{entity.size} {entity.colour} {entity.shape}" if sized else f"{entity.colour} {entity.shape}"
+    noun = f"{entity.size} {entity.noun}" if sized else entity.noun
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 

@@ -63,7 +63,7 @@ def _sorted(still: Still, wording: str, key: Callable[[Entity], float]) -> Ask |
     row = sorted(still.shapes, key=key)
     if len(row) < 2 or any(key(right) - key(left) < _GAP for left, right in pairwise(row)):
         return None
-    return Ask("row", wording, {}, ", ".join(f"{entity.colour} {entity.shape}" for entity in row))
+    return Ask("row", wording, {}, ", ".join(entity.noun for entity in row))
 
 
 # --- stories ---------------------------------------------------------------------------------------------------------
@@ -82,13 +82,14 @@ def _place(story: Story, questions: StillQuestions, chance: random.Random) -> As
     return _course("place", {"ref": found[0]}, [_place_at(story, entity, step) for step in range(CLIP_FRAMES)])
 
 
-def _colour(story: Story, _: StillQuestions, chance: random.Random) -> Ask | None:
+def _colour(story: Story, questions: StillQuestions, chance: random.Random) -> Ask | None:
     """The colour of something in each frame where colours change."""
     if not story.changes:
         return None
     shapes = [entity for entity in story.cast if entity.shape]
     entity = chance.choice(list(story.changes) if chance.random() < 0.75 else shapes)
-    return _course("colour", {"ref": entity.shape}, [entity.thing.colour_at(step) for step in range(CLIP_FRAMES)])
+    colours = [entity.thing.colour_at(step) for step in range(CLIP_FRAMES)]
+    return _course("colour", {"ref": entity.shape}, colours, questions.universe.unheard(entity.shape))
 
 
 def _number(story: Story, _: StillQuestions, __: random.Random) -> Ask | None:
@@ -118,8 +119,8 @@ def _scene(story: Story, _: StillQuestions, __: random.Random) -> Ask | None:
     return _course("scene", {}, [str(sum(shot.start <= step for shot in story.shots)) for step in range(CLIP_FRAMES)])
 
 
-def _course(kind: str, slots: dict[str, str], values: list[str]) -> Ask:
-    return Ask("course", f"course {kind}", slots, ", ".join(values))
+def _course(kind: str, slots: dict[str, str], values: list[str], unheard: tuple[str, ...] = ()) -> Ask:
+    return Ask("course", f"course {kind}", slots, ", ".join(values), unheard=unheard)
 
 
 def _place_at(story: Story, entity: Entity, step: int) -> str:

@@ -1,6 +1,7 @@
 """Shapes and characters as outlines: polygons that can be drawn at any size, so that zooming in stays sharp."""
 
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import Literal, get_args
 
@@ -126,7 +127,7 @@ def _moon() -> npt.NDArray[np.float64]:
     return np.concatenate([np.stack([np.cos(outer), np.sin(outer)], axis=1), np.stack([inner_x, inner_y], axis=1)])
 
 
-_SHAPES = {
+_SHAPES: dict[str, Callable[[], list[npt.NDArray[np.float64]]]] = {
     "circle": lambda: [_round(_CURVE)],
     "ring": lambda: [_round(_CURVE), _round(_CURVE) * 0.56],
     "square": lambda: [_points((-1, -1), (1, -1), (1, 1), (-1, 1))],
@@ -139,4 +140,13 @@ _SHAPES = {
     "arrow": lambda: [
         _points((0, -1), (0.85, -0.05), (0.33, -0.05), (0.33, 1), (-0.33, 1), (-0.33, -0.05), (-0.85, -0.05))
     ],
+    # Those that nobody names.
+    "bar": lambda: [_points((-1, -0.45), (1, -0.45), (1, 0.45), (-1, 0.45))],
+    "hexagon": lambda: [_round(6)],
+    "drop": lambda: [np.concatenate([_points((0, -1.9)), _round(_CURVE)[_CURVE // 8 : -_CURVE // 8]])],
+    "bolt": lambda: [_points((0.25, -1), (-0.6, 0.15), (-0.05, 0.15), (-0.25, 1), (0.6, -0.2), (0.05, -0.2))],
+    "gate": lambda: [_points((-1, -1), (1, -1), (1, 1), (0.45, 1), (0.45, -0.4), (-0.45, -0.4), (-0.45, 1), (-1, 1))],
+    "stairs": lambda: [_points((-1, -1), (-0.3, -1), (-0.3, -0.3), (0.4, -0.3), (0.4, 0.4), (1, 0.4), (1, 1), (-1, 1))],
+    "wedge": lambda: [_points((-1, -0.6), (1, -1), (1, 1), (-1, 0.6))],
+    "hourglass": lambda: [_points((-0.8, -1), (0.8, -1), (0.15, 0), (0.8, 1), (-0.8, 1), (-0.15, 0))],
 }

@@ -72,8 +72,8 @@ class Painter:
         for thing in self._world.shot_at(time).things:
             if not thing.there(time):
                 continue
-            colours.append(CLASS_OF["colour"][thing.colour_at(time)])
-            shapes.append(CLASS_OF["shape"][thing.shape or "text"])
+            colours.append(CLASS_OF["colour"].get(thing.colour_at(time), 0))
+            shapes.append(CLASS_OF["shape"].get(thing.shape or "text", 0))
             solid, corners = _solid(thing, time), self._corners(thing, time)
             rings = _rings(corners - 0.5, solid.rings)
             cv2.fillPoly(things, rings, (len(colours) - 1,), shift=_SHIFT)
@@ -215,5 +215,6 @@ def _assembled(outlines: Sequence[Outline]) -> _Solid:
 
 
 def _toned(colour: str, tone: RGB) -> RGB:
-    red, green, blue = (min(max(base + more, 0), 255) for base, more in zip(COLOURS[colour], tone, strict=True))
+    named = COLOURS[colour] if colour else (0, 0, 0)
+    red, green, blue = (min(max(base + more, 0), 255) for base, more in zip(named, tone, strict=True))
     return red, green, blue

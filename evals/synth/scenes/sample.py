@@ -23,6 +23,8 @@ class Turn:
         answer: short and canonical; one of the options where there are any.
         family: what is asked about, e.g. "colour" or "order".
         options: of a multiple-choice question, which names them itself.
+        unheard: answers that no sample of the split can have to this question, since it keeps some pairs of colour and
+            shape for others; who learns should not learn that these are wrong.
     """
 
     question: str
@@ -30,6 +32,7 @@ class Turn:
     family: str
     options: tuple[str, ...] = ()
     scale: Scale = "near"
+    unheard: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,17 @@ class StillQuestions:
     """
 
     def __init__(self, still: Still, universe: Universe, *, placed: bool = True) -> None:
-        self._still, self._universe, self._placed = still, universe, placed
+        self._still, self.universe, self._placed = still, universe, placed
         self._shapes = still.shapes
         nouns = [
-            noun for entity in self._shapes for noun in (entity.shape, entity.colour, f"{entity.colour} {entity.shape}")
+            noun
+            for entity in self._shapes
+            for noun, named in (
+                (entity.shape, entity.shape in SHAPES),
+                (entity.colour, entity.colour != ""),
+                (entity.noun, entity.named),
+            )
+            if named
         ]
         self._number_of = Counter(nouns)
         self._places = Counter(entity.place for entity in self._shapes)
@@ -74,6 +81,8 @@ class StillQuestions:
         if roll < 0.35:
             return self._presence_of_one(chance, yes=yes)
         entity = chance.choice(self._shapes)
+        if not entity.named:
+            return None
         tells = ((entity, frozenset({"colour", "shape"})),)
         there = _presence(f"{entity.colour} {entity.shape}", yes=True, tells=tells)
         if yes:
@@ -143,28 +152,30 @@ class StillQuestions:
             return None
         entity = chance.choice(pool)
         found = self.refer(chance, entity, kind)
-        if found is None:
+        if found is None or not {"colour": entity.colour != "", "shape": entity.shape in SHAPES}.get(kind, True):
             return None
         ref, through = found
         answer = {"colour": entity.colour, "shape": entity.shape, "size": entity.size, "position": entity.place}[kind]
         wrong = [value for value in values if value != answer]
         tells = ((entity, frozenset({*through, kind})),)
-        return Ask(kind, kind, {"ref": ref}, answer, wrong, (kind, entity), tells)
+        given = {"colour": "shape", "shape": "colour"}.get(kind)
+        unheard = self.universe.unheard(getattr(entity, given)) if given in through else ()
+        return Ask(kind, kind, {"ref": ref}, answer, wrong, (kind, entity), tells, unheard=unheard)
 
     def refer(self, chance: random.Random, entity: Entity, asked: str) -> tuple[str, frozenset[str]] | None:
         """Words that only ``entity`` fits and that do not name the attribute that is asked, and what they use."""
         pair = f"{entity.colour} {entity.shape}"
         found: list[tuple[str, frozenset[str]]] = []
-        if asked != "shape" and self._number_of[entity.shape] == 1:
+        if asked != "shape" and entity.shape in SHAPES and self._number_of[entity.shape] == 1:
             found.append((entity.shape, frozenset({"shape"})))
-        if asked != "colour" and self._number_of[entity.colour] == 1:
+        if asked != "colour" and entity.colour and self._number_of[entity.colour] == 1:
             found.append((f"{entity.colour} object", frozenset({"colour"})))
         if asked not in ("colour", "shape") and self._number_of[pair] == 1:
             found.append((pair, frozenset({"colour", "shape"})))
         if asked in ("colour", "shape") and self._placed and self._places[entity.place] == 1:
             found.append((_at_place(entity.place), frozenset({"position"})))
         beside = self._beside(entity) if asked in ("colour", "shape") and self._placed else None
-        if beside is not None:
+        if beside is not None and entity.named:
             own = entity.shape if asked == "colour" else f"{entity.colour} object"
             used = frozenset({"shape" if asked == "colour" else "colour"})
             found.append((f"{own} {chance.choice(_BESIDE)} the {beside.colour} {beside.shape}", used))
@@ -206,13 +217,13 @@ class StillQuestions:
     def _near_miss(self, chance: random.Random) -> tuple[str, str]:
         """A pair that may well share its colour or its shape with something that is there."""
         for _ in range(4):
-            pair = self._universe.pair(chance)
+            pair = self.universe.pair(chance)
             if self._shapes and chance.random() < 0.7:
                 entity = chance.choice(self._shapes)
                 pair = (entity.colour, pair[1]) if chance.random() < 0.5 else (pair[0], entity.shape)
-            if self._universe.allows(*pair):
+            if self.universe.allows(*pair):
                 return pair
-        return self._universe.pair(chance)
+        return self.universe.pair(chance)
 
     def _presence_of_text(self, chance: random.Random, *, yes: bool) -> Ask | None:
         kind = chance.choice(("number", "word"))
@@ -221,7 +232,7 @@ class StillQuestions:
             return None
         if yes:
             return _presence_of(kind, writing.text, yes=True)
-        text = self._universe.number(chance) if kind == "number" else self._universe.word(chance)
+        text = self.universe.number(chance) if kind == "number" else self.universe.word(chance)
         return _presence_of(kind, text, yes=False) if text != writing.text else None
 
     def _presence_of_one(self, chance: random.Random, *, yes: bool) -> Ask | None:
@@ -244,7 +255,7 @@ class StillQuestions:
 
     def _reading(self, chance: random.Random, kind: str) -> Ask | None:
         writing = self._still.writing(kind)
-        other = self._universe.number if kind == "number" else self._universe.word
+        other = self.universe.number if kind == "number" else self.universe.word
         if writing is None:
             if chance.random() >= _ABSENT:
                 return None

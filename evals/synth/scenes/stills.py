@@ -5,11 +5,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from evals.synth.scenes.backdrop import random_backdrop, showing
+from evals.synth.scenes.backdrop import odd_colour, random_backdrop, showing
 from evals.synth.scenes.layout import Layout, height_of
 from evals.synth.scenes.outlines import FONTS, Font
 from evals.synth.scenes.render import Box, reach
-from evals.synth.scenes.vocabulary import COLOURS, RGB, Pair, Universe, place_of
+from evals.synth.scenes.vocabulary import COLOURS, RGB, SHAPES, Pair, Universe, place_of
 from evals.synth.scenes.world import Backdrop, Shot, Thing, World, Writing
 
 _EVER = (float("-inf"), float("inf"))
@@ -41,6 +41,16 @@ class Entity:
     x: float
     y: float
     place: str
+
+    @property
+    def named(self) -> bool:
+        """Whether both its colour and its shape have a name."""
+        return self.colour != "" and self.shape in SHAPES
+
+    @property
+    def noun(self) -> str:
+        """What it is called, by those of its colour and its shape that have a name."""
+        return f"{self.colour} {self.shape if self.shape in SHAPES else 'object'}".strip()
 
     @classmethod
     def of(cls, thing: Thing, size: str = "") -> "Entity":
@@ -85,10 +95,10 @@ def random_still(universe: Universe, chance: random.Random) -> Still:
     if chance.random() < 0.36:
         wanted = _alike(universe, chance, colours, room)
     else:
-        wanted = [universe.pair(chance, colours) for _ in range(chance.randint(1, room))]
+        wanted = [universe.thing(chance, colours) for _ in range(chance.randint(1, room))]
     for pair in wanted:
         size = _size(chance, len(wanted) + len(entities))
-        entity = _shape(chance, pair, size, layout)
+        entity = _shape(chance, pair, size, layout, backdrop)
         if entity is not None:
             entities.append(entity)
     return Still(backdrop, tuple(entities))
@@ -147,8 +157,10 @@ def _legible(ink: RGB, ground: RGB) -> bool:
     return abs(lightness[0] - lightness[1]) > _INK_CONTRAST
 
 
-def _shape(chance: random.Random, pair: Pair, size: str, layout: Layout) -> Entity | None:
+def _shape(chance: random.Random, pair: Pair, size: str, layout: Layout, backdrop: Backdrop) -> Entity | None:
     thing = make_shape(chance, pair, height_of(chance, size))
+    if not thing.colour:
+        thing = replace(thing, tone=odd_colour(chance, backdrop))
     middle = layout.place(chance, reach(thing))
     return Entity.of(replace(thing, keys=((0.0, *middle),)), size) if middle else None
 

@@ -325,11 +325,11 @@ class _Stage:
 
 def the(entity: Entity) -> str:
     """A thing that was mentioned before."""
-    return f"the {entity.colour} {entity.shape}"
+    return f"the {entity.noun}"
 
 
 def _a(entity: Entity) -> str:
-    return f"{'an' if entity.colour[0] in 'aeiou' else 'a'} {entity.colour} {entity.shape}"
+    return f"{'an' if entity.noun[0] in 'aeiou' else 'a'} {entity.noun}"
 
 
 def _and(parts: list[str]) -> str:

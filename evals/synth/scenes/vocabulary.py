@@ -20,6 +20,8 @@ _KEPT: tuple[Color, ...] = ("red", "green", "blue", "yellow", "orange", "purple"
 #: What each colour looks like before the tone of a single thing.
 COLOURS: dict[str, RGB] = {**{name: PALETTE[name] for name in _KEPT}, "black": (12, 12, 14)}
 SHAPES = ("circle", "square", "triangle", "diamond", "star", "cross", "ring", "heart", "moon", "arrow")
+#: Shapes that are drawn in training without ever being named; likewise colours, which are called "".
+NAMELESS = ("bar", "hexagon", "drop", "bolt", "gate", "stairs", "wedge", "hourglass")
 #: Heights in fractions of a near frame.
 SIZES = {"small": 0.15, "medium": 0.23, "large": 0.35}
 DIGITS = "0123456789"
@@ -56,6 +58,8 @@ _WORDS = (
     *("ZEBRA", "ZERO", "ZOO"),
 )
 _TRIES = 30
+#: Part of the things in training whose colour has no name, and of those whose shape has none.
+_NAMELESS = 0.12
 _CONSONANTS, _VOWELS = "BCDFGHJKLMNPQRSTVWXYZ", "AEIOU"
 
 
@@ -96,6 +100,26 @@ class Universe:
             if colours is None or pair[0] in colours:
                 return pair
         return chance.choice([pair for pair in self.shared if colours is None or pair[0] in colours])
+
+    def thing(self, chance: random.Random, colours: Sequence[str] | None = None) -> Pair:
+        """As `pair`; in training a part of the things lack a name for their colour, which is "", or for their shape,
+        which is one of `NAMELESS`.
+
+        Whoever meets each shape in some colours only, and can name all of them, learns those pairs by heart and
+        overlooks a new one. What is a star in a colour without a name can be found by its shape alone.
+        """
+        colour, shape = self.pair(chance, colours)
+        roll = chance.random() if self.split == "train" else 1.0
+        if roll < _NAMELESS:
+            return "", shape
+        return (colour, chance.choice(NAMELESS)) if roll < 2 * _NAMELESS else (colour, shape)
+
+    def unheard(self, value: str) -> tuple[str, ...]:
+        """Colours that the shape ``value`` has in other splits only, or shapes of the colour: that they never come is
+        no reason to take them for wrong."""
+        if value in SHAPES:
+            return tuple(colour for colour in COLOURS if not self.allows(colour, value))
+        return tuple(shape for shape in SHAPES if not self.allows(value, shape))
 
     def allows(self, colour: str, shape: str) -> bool:
         """Whether the pair may appear or be spoken of."""

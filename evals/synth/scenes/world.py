@@ -44,7 +44,7 @@ class Thing:
         height: of a shape; of the capitals of a text.
         keys: ``(seconds, x, y)`` of its middle; between them it moves evenly, before and after it rests.
         paint: ``(seconds, colour)``: from then on it has that colour.
-        tone: added to the colour, so that no two reds are quite alike.
+        tone: added to the colour, so that no two reds are quite alike; all of a colour that is called "".
         angle: radians.
         span: seconds from and until which it is there.
     """

@@ -12,7 +12,7 @@ from evals.synth.scenes.vocabulary import COLOURS, PLACES, SHAPES, SIZES, UNSEEN
 _COLOUR_WORDS, _SHAPE_WORDS, _SIZE_WORDS = "|".join(COLOURS), "|".join(SHAPES), "|".join(SIZES)
 _PLACE_WORDS = "|".join(sorted(PLACES, key=len, reverse=True))
 _WHERE = rf"(?:at|on|in) the ({_PLACE_WORDS})"
-_SHAPE = re.compile(rf"\ban? ({_SIZE_WORDS}) ({_COLOUR_WORDS}) ({_SHAPE_WORDS}) {_WHERE}")
+_SHAPE = re.compile(rf"\ban? ({_SIZE_WORDS}) (?:({_COLOUR_WORDS}) )?({_SHAPE_WORDS}|object) {_WHERE}")
 _TEXT = re.compile(r"\bthe (number|word) (\w+)")
 _BESIDE = re.compile(rf"(\w+)(?: object)? (?:next to|beside) the ({_COLOUR_WORDS}) ({_SHAPE_WORDS})")
 _NAME = re.compile(rf"(?:{_COLOUR_WORDS}) (?:object|{_SHAPE_WORDS})|(?:{_SHAPE_WORDS})\b")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from evals.synth.scenes import CLASSES, Sample, Scenes
+from evals.synth.scenes import CLASSES, Sample, Scenes, Turn
 from evals.synth.scenes.vocabulary import place_of
 from tools.media.frames import Frames
 from tools.vlm.compression import Compression
@@ -20,11 +20,13 @@ from tools.vlm.loading import load_host
 from tools.vlm.method import Method
 from tools.vlm.method import Stage as Stages
 from tools.vlm.tokens import VisualTokens
+from training.nano.attention import NEVER
 from training.nano.batches import pack
 from training.nano.config import Mix, Sizes, Stage, recipe
 from training.nano.eyes import _PLACES, by_token
 from training.nano.learner import Learner, total
 from training.nano.models import Models, export
+from training.nano.vocabulary import beginnings
 
 Tiny = Callable[[str], Models]
 FAMILIES = ("llava", "qwen2_5_vl")
@@ -229,4 +231,32 @@ def test_learning_in_pieces_has_the_gradients_of_the_whole(
     largest = max(float(value.abs().max()) for value in expected.values())
     for name, value in expected.items():
         torch.testing.assert_close(gradients[name], value, rtol=1e-3, atol=1e-5 * largest)
+    learner.parts.zero_grad()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_unheard_of_is_not_taken_for_wrong(family: str, tiny: Tiny) -> None:
+    learner = Learner(tiny(family))
+    tokenizer = learner.models.tokenizer
+    sample = _samples("picture")[0]
+    turns = [
+        Turn("What colour is the star?", "blue, red", "colour", unheard=("green", "red")),
+        Turn("Where is the star?", "top", "position"),
+    ]
+    batch = pack([sample], [turns], Mix(), tokenizer)
+    with torch.no_grad():
+        logits, wanted = learner.voice.speak(batch, learner.eyes.see(batch).tokens)
+        forgiven = learner.voice.forgiving(batch, logits)
+    length = len(tokenizer.encode("blue, red").ids) + 1
+    unheard = {*beginnings("green", tokenizer), *beginnings("red", tokenizer)}
+    for place, (row, before, token) in enumerate(zip(forgiven, logits, wanted.tolist(), strict=True)):
+        changed = set(torch.nonzero(row != before)[:, 0].tolist())
+        # What is to be said stays, unheard of or not.
+        assert changed == (unheard - {token} if place < length else set())
+        assert all(row[one] == NEVER for one in changed)
+    stage = Stage("answers", 1.0, (Mix(),))
+    plain = pack([sample], [[replace(turn, unheard=()) for turn in turns]], Mix(), tokenizer)
+    kind, strict = (float(learner.losses(one, stage)["language"].detach()) for one in (batch, plain))
+    assert kind < strict
+    assert learner.learn(batch, stage)["language"] == pytest.approx(kind, rel=1e-4)
     learner.parts.zero_grad()
