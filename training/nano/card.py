@@ -43,6 +43,8 @@ question with its commonest answer in training, without looking.
 
 {tables}
 
+{pairs}
+
 * Confidence: expected calibration error {near:.3f} at near scale, {all:.3f} over all questions, at the temperature
   {temperature} that was fitted on the validation split.
 {recall}
@@ -52,6 +54,7 @@ question with its commonest answer in training, without looking.
 * Anything that is not a drawn scene. Asked about a photograph, it answers in its own few words, often with confidence;
   `familiar.json` holds the words of its training, so that Loupe can discard answers to questions with any other.
 * Things seen from far (the *far* columns): that is the purpose, a zoom has to pay.
+* Pairs of colour and shape that training never showed, as far as the table of new pairs says.
 * Conversations: each question is answered on its own. Languages other than English, and long answers.
 * More than eight frames: it was trained with one and with eight. More are accepted; its accuracy there is not stated.
 """
@@ -101,6 +104,7 @@ def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) 
         reach=reach,
         seed=recipe.seed,
         tables=_tables(measured["accuracy"], measured["prior"]),
+        pairs=_pairs(measured["pairs"]),
         near=measured["calibration_error"]["near"],
         all=measured["calibration_error"]["all"],
         temperature=measured["temperature"],
@@ -135,6 +139,15 @@ def _tables(accuracy: Mapping[str, Any], prior: Mapping[str, Any]) -> str:
         head = f"| {title} | near | far | prior |\n| --- | --- | --- | --- |\n"
         parts.append(head + "\n".join(rows))
     return "\n\n".join(parts)
+
+
+def _pairs(found: Mapping[str, Mapping[str, tuple[int, int]]]) -> str:
+    if not found:
+        return "Pairs of colour and shape were not asked about."
+    known, new = found["known"], found["new"]
+    rows = [f"| {asked} | {_cell(known.get(asked))} | {_cell(new.get(asked))} |" for asked in sorted({*known, *new})]
+    head = "| Plain questions about things in pictures | pairs of training | new pairs |\n| --- | --- | --- |\n"
+    return head + "\n".join(rows)
 
 
 def _cell(found: tuple[int, int] | None) -> str:

@@ -90,6 +90,21 @@ def accuracy(answered: Iterable[Answered]) -> dict[str, dict[str, tuple[int, int
     return {key: {name: (cell[0], cell[1]) for name, cell in sorted(row.items())} for key, row in sorted(table.items())}
 
 
+def pairs(engine: Engine, pictures: int, *, seed: int = 0) -> dict[str, dict[str, tuple[int, int]]]:
+    """Right answers and questions about things in held-out pictures, by whether training shows such pairs of colour and
+    shape (``known``) or never does (``new``), and then by what is asked of them."""
+    scenes = Scenes("test", seed)
+    samples = [scenes.pairs(index) for index in range(pictures)]
+    asked = [Question("picture", sample, turn) for sample in samples for turn in sample.turns]
+    table: dict[str, dict[str, list[int]]] = {"known": {}, "new": {}}
+    for item in answer(engine, asked):
+        turn = item.question.turn
+        cell = table["new" if turn.new else "known"].setdefault(turn.family, [0, 0])
+        cell[0] += item.right
+        cell[1] += 1
+    return {kind: {name: (cell[0], cell[1]) for name, cell in sorted(row.items())} for kind, row in table.items()}
+
+
 def prior(asked: Sequence[Question], *, seen: int = 1000, seed: int = 0) -> dict[str, dict[str, tuple[int, int]]]:
     """The accuracy of whoever has read the training questions and never looks: the commonest answer to the same
     question, else of its family."""
@@ -188,6 +203,7 @@ def examine(folder: Path, each: int, clips: int, *, kinds: Sequence[Kind] = ("pi
         "host": engine.host.name,
         "accuracy": accuracy(answered),
         "prior": prior(asked, seen=5 * each),
+        "pairs": pairs(engine, each) if "picture" in kinds else {},
         "calibration_error": {"near": calibration_error(near), "all": calibration_error(answered)},
         "temperature": engine.host.temperature,
         "cost": cost(folder),

@@ -25,6 +25,7 @@ class Turn:
         options: of a multiple-choice question, which names them itself.
         unheard: answers that no sample of the split can have to this question, since it keeps some pairs of colour and
             shape for others; who learns should not learn that these are wrong.
+        new: whether it is about a thing whose colour and shape never come together in training, as far as that is told.
     """
 
     question: str
@@ -33,6 +34,7 @@ class Turn:
     options: tuple[str, ...] = ()
     scale: Scale = "near"
     unheard: tuple[str, ...] = ()
+    new: bool = False
 
 
 @dataclass(frozen=True)

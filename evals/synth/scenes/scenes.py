@@ -16,6 +16,7 @@ from evals.synth.scenes.captions import caption, story_caption
 from evals.synth.scenes.clip_questions import MAKERS as CLIP_MAKERS
 from evals.synth.scenes.clip_questions import ClipQuestions
 from evals.synth.scenes.lessons import still_lessons, story_lessons
+from evals.synth.scenes.pairs import plain_questions
 from evals.synth.scenes.render import Labels, Painter
 from evals.synth.scenes.sample import CLIP_FRAMES, PATCH, SIDE, Sample, Scale, Turn
 from evals.synth.scenes.still_questions import FAR_MAKERS, NEAR_MAKERS, StillQuestions
@@ -55,6 +56,11 @@ class Scenes:
         sample = _sample(world, times, text, asked, Wear(chance) if self._split == "train" else None)
         chance = self._chance("lessons of picture", index, scale)
         return _teaching(sample, still_lessons(still, self._universe, chance) if scale == "near" else [], chance)
+
+    def pairs(self, index: int) -> Sample:
+        """The picture of that index, with all plain questions about its things by shape, by colour and by both."""
+        still = random_still(self._universe, self._chance("picture", index, "near"))
+        return replace(self.picture(index, turns=0), turns=tuple(plain_questions(still)))
 
     def clip(self, index: int, *, turns: int = 4, scale: Scale = "near") -> Sample:
         """`CLIP_FRAMES` frames in which something happens, with up to ``turns`` questions."""

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.synth.scenes import Sample, Scenes, Turn
+from evals.synth.scenes.vocabulary import UNSEEN
 from training.nano import measure
 from training.nano.card import _interval, card
 from training.nano.config import recipe
@@ -70,6 +71,30 @@ def test_accuracy_counts_by_kind_scale_and_family() -> None:
     assert measure.accuracy(rows) == {"picture near": {"colour": (1, 2)}, "picture far": {"colour": (1, 1)}}
 
 
+class _ByHeart:
+    """An engine that has learnt which pairs there are, and sees no other; it says what the test tells it."""
+
+    def __init__(self, truths: dict[str, str]) -> None:
+        self.truths = truths
+
+    def run(self, requests: list[Any]) -> list[Any]:
+        return [SimpleNamespace(text=self.truths.get(request.question, UNSEEN), confidence=1.0) for request in requests]
+
+
+def test_pairs_that_training_never_shows_are_counted_apart() -> None:
+    scenes = Scenes("test", 4)
+    turns = [turn for index in range(12) for turn in scenes.pairs(index).turns]
+    known = [turn for turn in turns if not turn.new]
+    assert known
+    assert len(known) < len(turns)
+    found = measure.pairs(_ByHeart({turn.question: turn.answer for turn in turns}), 12, seed=4)  # type: ignore[arg-type]
+    assert sum(asked for row in found.values() for _, asked in row.values()) == len(turns)
+    assert sum(asked for _, asked in found["known"].values()) == len(known)
+    nothing = measure.pairs(_ByHeart({}), 12, seed=4)  # type: ignore[arg-type]
+    assert not any(right for row in nothing.values() for right, _ in row.values())
+    assert found["new"]["presence of both"][0] == found["new"]["presence of both"][1] > 0
+
+
 def test_questions_are_as_many_of_each_family() -> None:
     asked = measure.questions("validation", "picture", "near", 3)
     families = [question.turn.family for question in asked]
@@ -102,6 +127,7 @@ def test_card_states_what_was_measured() -> None:
         "host": "llava",
         "accuracy": {"picture near": {"colour": (190, 200)}, "picture far": {"colour": (50, 200)}},
         "prior": {"picture near": {"colour": (20, 200)}},
+        "pairs": {"known": {"place of both": (63, 70)}, "new": {"place of both": (4, 40)}},
         "calibration_error": {"near": 0.031, "all": 0.042},
         "temperature": 1.3,
         "cost": {"load_seconds": 0.5, "look_seconds": 0.25, "bytes": 20_000_000},
@@ -111,6 +137,7 @@ def test_card_states_what_was_measured() -> None:
     facts = {"parameters": 6_700_000, "vocabulary": 736, "runs": [run]}
     text = card(recipe("nano").limited(steps=1000), facts, measured)
     for part in ("loupe-nano", "6.7 million", "0.950 (0.91-0.97, n=200)", "0.250 (", "0.100 (", "0.031", "0.042", "1.3",
+                 "| place of both | 0.900 (0.81-0.95, n=70) | 0.100 (",
                  "187", "0.935", "1000 steps in 2.00 hours", "--steps 1000", "20.0 MB"):  # fmt: skip
         assert part in text, part
     assert "{" not in text
