@@ -16,10 +16,10 @@ import pytest
 from tokenizers import Tokenizer
 
 from evals.synth.scenes import Scenes
-from training.nano.batches import CAPTION, TOGETHER, Batch, checks, draw, jobs, pack
+from training.nano.batches import CAPTION, TOGETHER, Batch, checks, draw, jobs, pack, sentences
 from training.nano.config import Mix, Stage
 from training.nano.feed import Feed
-from training.nano.vocabulary import END
+from training.nano.vocabulary import END, learn
 
 STAGE = Stage("answers", 1.0, (Mix(batch=4, turns=3, caption=0.5), Mix("clip", batch=2, turns=2)))
 
@@ -53,6 +53,17 @@ def test_a_job_draws_the_same_batches_again(vocabulary: Path) -> None:
     assert len(one) == TOGETHER
     assert all(map(_same, one, again))
     assert not _same(one[0], one[1])
+
+
+def test_other_tokens_in_the_same_place_are_read_anew(vocabulary: Path, tmp_path: Path) -> None:
+    path, job = tmp_path / "tokens.json", next(jobs(STAGE, 0))
+    path.write_bytes(vocabulary.read_bytes())
+    before = draw(job, path)[0]
+    smaller = learn(sentences(5, 1), 300)
+    smaller.save(str(path))
+    os.utime(path, ns=(1, 1))
+    after = draw(job, path)[0]
+    assert int(before.ids.max()) >= smaller.get_vocab_size() > int(after.ids.max())
 
 
 def test_sequences_of_one_batch_are_of_like_length(vocabulary: Path) -> None:

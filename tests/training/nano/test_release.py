@@ -64,6 +64,20 @@ def test_models_are_small_enough_to_ship(name: str, tokenizer: Tokenizer) -> Non
     assert 2 * total <= 25e6
 
 
+@pytest.mark.parametrize("name", ["nano", "nano-qwen"])
+def test_patches_attend_to_what_is_like_them_from_the_start(name: str, tokenizer: Tokenizer) -> None:
+    model = build(RECIPES[name].sizes, tokenizer).host.model
+    if name == "nano":
+        layers = [layer.self_attn for layer in model.vision_tower.encoder.layers]
+        pairs = [(layer.q_proj.weight, layer.k_proj.weight) for layer in layers]
+    else:
+        pairs = [block.attn.qkv.weight.chunk(3)[:2] for block in model.visual.blocks]
+    assert pairs
+    for queries, keys in pairs:
+        assert queries.any()
+        assert torch.equal(queries, keys)
+
+
 def test_the_contrastive_model_embeds_as_it_was_trained(tiny: Callable[[str], Models], tmp_path: Path) -> None:
     models = tiny("llava")
     export(models, TINY, tmp_path)
