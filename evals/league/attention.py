@@ -1,6 +1,5 @@
 """Where a model's attention lies, layer by layer: what methods that rank tokens by it have to go by."""
 
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -44,7 +43,7 @@ class Watcher(Method):
 
     Attributes:
         question: which is asked; its things are what is shown.
-        tower, decoder: the parts found, a list a layer; ``shown`` one number a look.
+        tower, decoder: the parts found in its one look, by layer; ``shown`` is the one number of `Attention`.
     """
 
     title: ClassVar[str] = "Attention by layer"
@@ -52,8 +51,8 @@ class Watcher(Method):
     stage: ClassVar[Stage] = "prune"
 
     question: Question
-    tower: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list), compare=False)
-    decoder: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list), compare=False)
+    tower: list[float] = field(default_factory=list, compare=False)
+    decoder: list[float] = field(default_factory=list, compare=False)
     shown: list[float] = field(default_factory=list, compare=False)
 
     def needs(self, host: Host) -> Sequence[Signal]:
@@ -65,9 +64,7 @@ class Watcher(Method):
         """Notes the tower's."""
         there = self._there(tokens)
         self.shown.append(float(there.float().mean()))
-        for signal in self.needs(context.host):
-            assert signal.layer is not None
-            self.tower[signal.layer].append(_part(tokens.signals[signal], there))
+        self.tower.extend(_part(tokens.signals[signal], there) for signal in self.needs(context.host))
         return tokens
 
     def prune_layers(self, depth: int) -> Collection[int]:
@@ -77,7 +74,7 @@ class Watcher(Method):
     def prune(self, layer: int, tokens: VisualTokens, prefill: Prefill) -> VisualTokens:
         """Notes the decoder's."""
         received = prefill.received(layer - 1, prefill.last, prefill.visual)
-        self.decoder[layer - 1].append(_part(received, self._there(tokens)))
+        self.decoder.append(_part(received, self._there(tokens)))
         return tokens
 
     def _there(self, tokens: VisualTokens) -> Tensor:
@@ -104,5 +101,5 @@ def _part(weights: Tensor, there: Tensor) -> float:
     return float(weights[there].sum() / weights.sum())
 
 
-def _means(found: Sequence[dict[int, list[float]]]) -> tuple[float, ...]:
-    return tuple(float(np.mean([one[layer] for one in found])) for layer in sorted(found[0]))
+def _means(found: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    return tuple(np.mean(found, axis=0).tolist())

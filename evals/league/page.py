@@ -148,7 +148,7 @@ def _spending(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
 
 
 #: What attends in a tower, in words.
-_SOURCES = {"cls": "tower's CLS", "received": "tower's patches", "head": "tower's head"}
+_SOURCES = {"cls": "tower's CLS", "received": "tower's patches"}
 
 
 def _attention(full: Row) -> Iterator[str]:

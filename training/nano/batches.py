@@ -167,7 +167,7 @@ def pack(
         turn=_padded([row[1] for row in rows], -1),
         place=_padded([row[2] for row in rows], 0),
         target=_padded([row[3] for row in rows], -1),
-        unheard=_unheard(turns, tokenizer),
+        unheard=_unheard([row[4] for row in rows]),
         families=tuple(tuple(turn.family for turn in asked) for asked in turns),
         labels=labels,
         caption=_padded([[*ids, end] for ids in captions], 0),
@@ -185,11 +185,15 @@ def _turns(sample: Sample, mix: Mix, chance: np.random.Generator) -> list[Turn]:
     return asked + list(sample.lessons[: mix.lessons])
 
 
-def _row(asked: Sequence[Turn], tokenizer: Tokenizer) -> tuple[list[int], list[int], list[int], list[int]]:
+def _row(
+    asked: Sequence[Turn], tokenizer: Tokenizer
+) -> tuple[list[int], list[int], list[int], list[int], list[list[int]]]:
+    """For every token its number, its turn, its place, the token to be said next, and those that are not wrong."""
     ids: list[int] = []
     turns: list[int] = []
     places: list[int] = []
     targets: list[int] = []
+    unheard: list[list[int]] = []
     ending, end = tokenizer.encode(TURN).ids, id_of(tokenizer, END)
     for number, turn in enumerate(asked):
         prompt = [*tokenizer.encode(turn.question.strip()).ids, *ending]
@@ -198,18 +202,12 @@ def _row(asked: Sequence[Turn], tokenizer: Tokenizer) -> tuple[list[int], list[i
         turns += [number] * (len(prompt) + len(answer))
         places += range(len(prompt) + len(answer))
         targets += [*[-1] * (len(prompt) - 1), *answer, end]
-    return ids, turns, places, targets
+        words = [token for word in turn.unheard for token in beginnings(word, tokenizer)]
+        unheard += [words] * (len(prompt) + len(answer))
+    return ids, turns, places, targets, unheard
 
 
-def _unheard(asked: Sequence[Sequence[Turn]], tokenizer: Tokenizer) -> Ints:
-    """``[B, L, K]``, for every token of an answer the tokens with which the unheard words of its question begin."""
-    rows = []
-    for turns in asked:
-        row: list[list[int]] = []
-        for turn in turns:
-            words = [token for word in turn.unheard for token in beginnings(word, tokenizer)]
-            row += [words] * len(_row([turn], tokenizer)[0])
-        rows.append(row)
+def _unheard(rows: Sequence[Sequence[Sequence[int]]]) -> Ints:
     longest = max((len(row) for row in rows), default=0)
     most = max((len(words) for row in rows for words in row), default=0)
     table = np.full((len(rows), longest, most), -1, dtype=np.int64)

@@ -207,7 +207,7 @@ _CLIPS = Stage(
     contrast=0.1,
 )
 # Released checkpoints have no heads for dense labels; training that goes on from one makes new ones first. Then its
-# tower learns once more alone: pictures that nothing is asked about cost a fifth.
+# tower learns once more alone: pictures that nothing is asked about cost an eighth.
 _MORE = (
     replace(_TOWER, name="heads", share=0.02, tower=0.0),
     replace(_MATCH, name="sharpen", share=0.15, rate=7e-4, tower=1.0),

@@ -96,13 +96,11 @@ def pairs(engine: Engine, pictures: int, *, seed: int = 0) -> dict[str, dict[str
     scenes = Scenes("test", seed)
     samples = [scenes.pairs(index) for index in range(pictures)]
     asked = [Question("picture", sample, turn) for sample in samples for turn in sample.turns]
-    table: dict[str, dict[str, list[int]]] = {"known": {}, "new": {}}
-    for item in answer(engine, asked):
-        turn = item.question.turn
-        cell = table["new" if turn.new else "known"].setdefault(turn.family, [0, 0])
-        cell[0] += item.right
-        cell[1] += 1
-    return {kind: {name: (cell[0], cell[1]) for name, cell in sorted(row.items())} for kind, row in table.items()}
+    answered = list(answer(engine, asked))
+    return {
+        name: accuracy(item for item in answered if item.question.turn.new is new).get("picture near", {})
+        for name, new in (("known", False), ("new", True))
+    }
 
 
 def prior(asked: Sequence[Question], *, seen: int = 1000, seed: int = 0) -> dict[str, dict[str, tuple[int, int]]]:

@@ -13,10 +13,9 @@ _TOWER = (".vision_tower.", ".visual.")
 
 
 class Optimizer:
-    """Muon (Jordan et al., 2024) gives every direction of a matrix the same step, which trains small transformers in
-    about two thirds of the steps that AdamW needs. Its steps are scaled to be as large as AdamW's (Liu et al.,
-    arXiv:2502.16982, section 2.2), so that one learning rate does for both. Embeddings, heads, biases and norms have no
-    such directions.
+    """Muon (Jordan et al., 2024) gives every direction of a matrix the same step, so that rare ones are learnt as fast
+    as common ones. Its steps are scaled to be as large as AdamW's (Liu et al., arXiv:2502.16982, section 2.2), so that
+    one learning rate does for both. Embeddings, heads, biases and norms have no such directions.
 
     Args:
         parts: whose parameters are trained.

@@ -23,20 +23,19 @@ _SEEN = 0.03
 #: How far apart, in a row, the middles of neighbours are at least.
 _GAP = 0.06
 
-StillLesson = Callable[[Still, StillQuestions, random.Random], Ask | None]
 StoryLesson = Callable[[Story, StillQuestions, random.Random], Ask | None]
 
 
-def still_lessons(still: Still, universe: Universe, chance: random.Random) -> list[Ask]:
+def still_lessons(still: Still, chance: random.Random) -> list[Ask]:
     """All that a near still teaches, in random order."""
-    questions = StillQuestions(still, universe)
-    return _some([lesson(still, questions, chance) for lesson in _OF_STILLS], chance)
+    rows = [_row(still, "row across", lambda entity: entity.x), _row(still, "row down", lambda entity: entity.y)]
+    return _some(rows, chance)
 
 
 def story_lessons(story: Story, universe: Universe, chance: random.Random) -> list[Ask]:
     """All that a story teaches, in random order."""
     if story.rests:
-        return still_lessons(story.first, universe, chance)
+        return still_lessons(story.first, chance)
     questions = StillQuestions(Still(story.first.backdrop, story.cast), universe, placed=False)
     return _some([lesson(story, questions, chance) for lesson in _OF_STORIES], chance)
 
@@ -47,26 +46,12 @@ def _some(found: list[Ask | None], chance: random.Random) -> list[Ask]:
     return asks
 
 
-# --- stills ----------------------------------------------------------------------------------------------------------
-
-
-def _row(still: Still, _: StillQuestions, __: random.Random) -> Ask | None:
-    return _sorted(still, "row across", lambda entity: entity.x)
-
-
-def _column(still: Still, _: StillQuestions, __: random.Random) -> Ask | None:
-    return _sorted(still, "row down", lambda entity: entity.y)
-
-
-def _sorted(still: Still, wording: str, key: Callable[[Entity], float]) -> Ask | None:
+def _row(still: Still, wording: str, key: Callable[[Entity], float]) -> Ask | None:
     """The things in the order in which their middles come."""
     row = sorted(still.shapes, key=key)
     if len(row) < 2 or any(key(right) - key(left) < _GAP for left, right in pairwise(row)):
         return None
     return Ask("row", wording, {}, ", ".join(entity.noun for entity in row))
-
-
-# --- stories ---------------------------------------------------------------------------------------------------------
 
 
 def _place(story: Story, questions: StillQuestions, chance: random.Random) -> Ask | None:
@@ -140,5 +125,5 @@ def _touch(one: Entity, other: Entity, step: float) -> bool:
     return all(abs(here - there) < own + theirs for here, there, own, theirs in pairs)
 
 
-_OF_STILLS: tuple[StillLesson, ...] = (_row, _column)
+# Where things are is told of two of them.
 _OF_STORIES: tuple[StoryLesson, ...] = (_place, _place, _colour, _number, _meeting, _scene)

@@ -55,7 +55,7 @@ class Scenes:
         times = np.zeros(1)
         sample = _sample(world, times, text, asked, Wear(chance) if self._split == "train" else None)
         chance = self._chance("lessons of picture", index, scale)
-        return _teaching(sample, still_lessons(still, self._universe, chance) if scale == "near" else [], chance)
+        return _teaching(sample, still_lessons(still, chance) if scale == "near" else [], chance)
 
     def pairs(self, index: int) -> Sample:
         """The picture of that index, with all plain questions about its things by shape, by colour and by both."""
