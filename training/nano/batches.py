@@ -33,9 +33,10 @@ TOGETHER = 4
 _STRIDE = 1 << 12
 
 #: Of how much is kept where tokens are dropped the logarithm is uniform; what shows something is exp(lean) times as
-#: likely to be kept.
+#: likely to be kept, and in half of the samples what shows the same as a frame before exp(boredom) times less.
 _LEAST_KEPT = 0.1
 _LEAST_LEAN, _MOST_LEAN = -1.0, 6.0
+_MOST_BOREDOM = 8.0
 
 Ints = npt.NDArray[np.int64]
 
@@ -67,7 +68,7 @@ class Batch:
         turn: ``[B, L]``, which question a token belongs to, -1 for padding.
         place: ``[B, L]``, how far behind the pictures the token stands.
         target: ``[B, L]``, the token that is to be said next, -1 where nothing is learnt.
-        unheard: ``[B, L, K]``, tokens besides ``target`` that are not taken for wrong, see `Turn`; -1 where none are.
+        forgiven: ``[B, L, K]``, tokens besides ``target`` that are not taken for wrong, see `Turn`; -1 where none are.
         families: the family of each question of each sample.
         labels: ``[B, T, 8, 8]`` for each kind of dense label.
         caption: ``[B, C]``, the tokens of the captions with their end; padded with 0.
@@ -82,7 +83,7 @@ class Batch:
     turn: Ints
     place: Ints
     target: Ints
-    unheard: Ints
+    forgiven: Ints
     families: tuple[tuple[str, ...], ...]
     labels: dict[str, npt.NDArray[np.int64]]
     caption: Ints
@@ -95,7 +96,7 @@ class Batch:
     def part(self, rows: slice) -> "Batch":
         """Some of its samples, with texts as long as the longest of theirs."""
         longest = int((self.turn[rows] >= 0).sum(1).max(initial=0))
-        text = {name: getattr(self, name)[rows, :longest] for name in ("ids", "turn", "place", "target", "unheard")}
+        text = {name: getattr(self, name)[rows, :longest] for name in ("ids", "turn", "place", "target", "forgiven")}
         return replace(
             self,
             frames=self.frames[rows],
@@ -167,7 +168,7 @@ def pack(
         turn=_padded([row[1] for row in rows], -1),
         place=_padded([row[2] for row in rows], 0),
         target=_padded([row[3] for row in rows], -1),
-        unheard=_unheard([row[4] for row in rows]),
+        forgiven=_forgiven([row[4] for row in rows]),
         families=tuple(tuple(turn.family for turn in asked) for asked in turns),
         labels=labels,
         caption=_padded([[*ids, end] for ids in captions], 0),
@@ -193,7 +194,7 @@ def _row(
     turns: list[int] = []
     places: list[int] = []
     targets: list[int] = []
-    unheard: list[list[int]] = []
+    forgiven: list[list[int]] = []
     ending, end = tokenizer.encode(TURN).ids, id_of(tokenizer, END)
     for number, turn in enumerate(asked):
         prompt = [*tokenizer.encode(turn.question.strip()).ids, *ending]
@@ -202,12 +203,12 @@ def _row(
         turns += [number] * (len(prompt) + len(answer))
         places += range(len(prompt) + len(answer))
         targets += [*[-1] * (len(prompt) - 1), *answer, end]
-        words = [token for word in turn.unheard for token in beginnings(word, tokenizer)]
-        unheard += [words] * (len(prompt) + len(answer))
-    return ids, turns, places, targets, unheard
+        words = [token for word in turn.forgiven for token in beginnings(word, tokenizer)]
+        forgiven += [words] * (len(prompt) + len(answer))
+    return ids, turns, places, targets, forgiven
 
 
-def _unheard(rows: Sequence[Sequence[Sequence[int]]]) -> Ints:
+def _forgiven(rows: Sequence[Sequence[Sequence[int]]]) -> Ints:
     longest = max((len(row) for row in rows), default=0)
     most = max((len(words) for row in rows for words in row), default=0)
     table = np.full((len(rows), longest, most), -1, dtype=np.int64)
@@ -230,13 +231,18 @@ def _dropping(
     labels: dict[str, npt.NDArray[np.int64]], mix: Mix, chance: np.random.Generator | None
 ) -> tuple[float, npt.NDArray[np.float32]]:
     """How many visual tokens are kept, and which first: at random, but with a leaning of each sample's own towards
-    patches that show something, or away from them. A model that was never asked about pictures with holes is at a loss
-    without its background, whatever a compression method keeps."""
-    shows = np.any(np.stack(list(labels.values())) > 0, axis=0)
+    patches that show something, or away from them, and perhaps away from those that show the same as before. A model
+    that was never asked about pictures with holes is at a loss without its background, and without what it has seen in
+    an earlier frame, whatever a compression method keeps."""
+    shown = np.stack(list(labels.values()))
+    shows = np.any(shown > 0, axis=0)
     if chance is None or mix.drop == 0 or chance.random() >= mix.drop:
         return 1.0, np.zeros(shows.shape, np.float32)
     lean = chance.uniform(_LEAST_LEAN, _MOST_LEAN, (len(shows), 1, 1, 1))
-    rank = chance.gumbel(size=shows.shape) + lean * shows
+    boredom = np.maximum(chance.uniform(-_MOST_BOREDOM, _MOST_BOREDOM, (len(shows), 1, 1, 1)), 0)
+    again = np.zeros(shows.shape, np.bool_)
+    again[:, 1:] = np.all(shown[:, :, 1:] == shown[:, :, :-1], axis=0)
+    rank = chance.gumbel(size=shows.shape) + lean * shows - boredom * again
     return float(np.exp(chance.uniform(np.log(_LEAST_KEPT), 0))), rank.astype(np.float32)
 
 

@@ -184,7 +184,7 @@ _ANSWERS = Stage(
     mixes=(
         Mix(turns=10, lessons=1, caption=0.2, drop=0.3),
         Mix(scale="far", share=0.08, turns=12),
-        Mix("clip", share=0.3, batch=8, turns=10, lessons=2, caption=0.2, drop=0.5),
+        Mix("clip", share=0.35, batch=8, turns=8, lessons=4, caption=0.2, drop=0.5),
     ),
     tower=0.3,
     dense=0.2,
@@ -195,7 +195,7 @@ _CLIPS = Stage(
     "clips",
     share=0.24,
     mixes=(
-        Mix("clip", share=1.0, batch=8, turns=10, lessons=2, caption=0.2, drop=0.6),
+        Mix("clip", share=1.0, batch=8, turns=8, lessons=4, caption=0.2, drop=0.6),
         Mix("clip", scale="far", share=0.08, batch=8, turns=12),
         Mix(share=0.6, turns=10, lessons=1, caption=0.2, drop=0.4),
         Mix(scale="far", share=0.08, turns=12),
@@ -210,9 +210,9 @@ _CLIPS = Stage(
 # tower learns once more alone: pictures that nothing is asked about cost an eighth.
 _MORE = (
     replace(_TOWER, name="heads", share=0.02, tower=0.0),
-    replace(_MATCH, name="sharpen", share=0.15, rate=7e-4, tower=1.0),
-    replace(_ANSWERS, share=0.3, rate=7e-4),
-    replace(_CLIPS, share=0.53),
+    replace(_MATCH, name="sharpen", share=0.1, rate=7e-4, tower=1.0),
+    replace(_ANSWERS, share=0.38, rate=7e-4),
+    replace(_CLIPS, share=0.5),
 )
 _REMARK = (
     "What is taught grew on the way: captions came more often from the first run's `answers` on; batches with dropped "

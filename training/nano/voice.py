@@ -46,10 +46,10 @@ class Voice:
     def forgiving(self, batch: Batch, logits: Tensor) -> Tensor:
         """The logits that `speak` gave without the tokens that are not taken for wrong."""
         target = self._tensor(batch.target)
-        unheard, wanted = self._tensor(batch.unheard)[target >= 0], target[target >= 0]
+        forgiven, wanted = self._tensor(batch.forgiven)[target >= 0], target[target >= 0]
         # Where two words begin alike, the one that is to be said counts.
-        rows, places = torch.nonzero((unheard >= 0) & (unheard != wanted[:, None]), as_tuple=True)
-        return logits.index_put((rows, unheard[rows, places]), logits.new_tensor(NEVER))
+        rows, places = torch.nonzero((forgiven >= 0) & (forgiven != wanted[:, None]), as_tuple=True)
+        return logits.index_put((rows, forgiven[rows, places]), logits.new_tensor(NEVER))
 
     def opening(self, length: int) -> tuple[Tensor, Tensor]:
         """The tokens before the first question, and which of them are cells."""

@@ -26,7 +26,7 @@ class Ask:
         wrong: other answers to choose options from.
         about: what is asked, in the sense that it is asked but once in a sample.
         tells: entities and the attributes of theirs that question and answer together give away.
-        unheard: answers that no sample of the split can have, though there is nothing wrong with them.
+        forgiven: other answers that are not to be taken for wrong, see `Turn`.
         shadow: what might have been asked instead with the opposite answer. If that was given away, this is not asked
             either: or the answer that is given away more seldom would be the better guess.
     """
@@ -39,7 +39,7 @@ class Ask:
     about: tuple[object, ...] = ()
     tells: Tells = ()
     shadow: "Ask | None" = None
-    unheard: tuple[str, ...] = ()
+    forgiven: tuple[str, ...] = ()
 
 
 @dataclass
@@ -70,7 +70,7 @@ def word(ask: Ask, chance: random.Random, scale: Scale) -> Turn:
     forms = WORDINGS[ask.wording]
     question = forms[int(chance.random() * len(forms))].format(**ask.slots)
     if len(ask.wrong) < 2 or chance.random() >= _MULTIPLE_CHOICE:
-        return Turn(question, ask.answer, ask.family, (), scale, ask.unheard)
+        return Turn(question, ask.answer, ask.family, (), scale, ask.forgiven)
     count = min(len(ask.wrong), 3 if chance.random() < 0.7 else 2)
     options = [ask.answer, *chance.sample(list(ask.wrong), count)]
     if UNSEEN not in options and chance.random() < 0.2:
@@ -79,7 +79,7 @@ def word(ask: Ask, chance: random.Random, scale: Scale) -> Turn:
     lead, mark, comma = OPTION_STYLES[int(chance.random() * len(OPTION_STYLES))]
     named = f"{comma} ".join(f"{letter}{mark} {option}" for letter, option in zip(_LETTERS, options, strict=False))
     text = f"{question} {lead} {named}" if lead else f"{question} {named}"
-    return Turn(text, ask.answer, ask.family, tuple(options), scale, ask.unheard)
+    return Turn(text, ask.answer, ask.family, tuple(options), scale, ask.forgiven)
 
 
 def with_article(noun: str) -> str:

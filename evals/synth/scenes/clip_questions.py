@@ -207,7 +207,7 @@ class ClipQuestions:
     def _of_shape(self, family: str, wording: str, entity: Entity, answer: str, wrong: list[str] | None = None) -> Ask:
         """A question about a thing whose colour would give the answer away."""
         unheard = self._universe.unheard(entity.shape)
-        return Ask(family, wording, {"ref": entity.shape}, answer, wrong or (), ("change", entity), unheard=unheard)
+        return Ask(family, wording, {"ref": entity.shape}, answer, wrong or (), ("change", entity), forgiven=unheard)
 
     def _which(self, chance: random.Random, family: str, wording: str, right: Entity, other: Entity) -> Ask | None:
         pair = (right, other) if chance.random() < 0.5 else (other, right)

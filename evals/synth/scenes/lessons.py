@@ -1,9 +1,11 @@
 """Turns that only teach: what they ask has one answer for every frame, or for every thing, at once.
 
 A question about motion has one word of truth in it, and whoever is wrong about that learns little of what to look at.
-Where the thing is in each of eight frames is the same knowledge in eight words.
+Where the thing is in each of eight frames is the same knowledge in eight words, and how far it has come by then is the
+answer itself, seen coming.
 """
 
+import math
 import random
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,7 +15,7 @@ from evals.synth.scenes.render import reach
 from evals.synth.scenes.sample import CLIP_FRAMES
 from evals.synth.scenes.still_questions import StillQuestions
 from evals.synth.scenes.stills import Entity, Still
-from evals.synth.scenes.stories import Story
+from evals.synth.scenes.stories import DIRECTIONS, Story
 from evals.synth.scenes.vocabulary import Universe, place_of
 
 #: What is said of a thing that is outside the frame, or not there yet.
@@ -22,6 +24,10 @@ NOWHERE = "nowhere"
 _SEEN = 0.03
 #: How far apart, in a row, the middles of neighbours are at least.
 _GAP = 0.06
+#: How far from where it was first a thing has moved.
+_MOVED = 0.07
+#: Lengths are told in eighths of the frame, which are its patches.
+_PARTS = 8
 
 StoryLesson = Callable[[Story, StillQuestions, random.Random], Ask | None]
 
@@ -56,15 +62,73 @@ def _row(still: Still, wording: str, key: Callable[[Entity], float]) -> Ask | No
 
 def _place(story: Story, questions: StillQuestions, chance: random.Random) -> Ask | None:
     """Where something is in each frame; rather something that moves, comes or goes."""
-    if story.changes or not story.cast:
+    found = _followed(story, questions, chance)
+    if found is None:
         return None
-    shapes = [entity for entity in story.cast if entity.shape]
-    going = [entity for entity in shapes if not entity.thing.rests]
-    entity = chance.choice(going if going and chance.random() < 0.85 else shapes) if shapes else None
-    found = questions.refer(chance, entity, "name") if entity is not None else None
-    if entity is None or found is None:
+    entity, ref = found
+    return _course("place", {"ref": ref}, [_place_at(story, entity, step) for step in range(CLIP_FRAMES)])
+
+
+def _column(story: Story, questions: StillQuestions, chance: random.Random) -> Ask | None:
+    """In which column, or row, of the frame's patches something is in each frame."""
+    found = _followed(story, questions, chance)
+    if found is None:
         return None
-    return _course("place", {"ref": found[0]}, [_place_at(story, entity, step) for step in range(CLIP_FRAMES)])
+    entity, ref = found
+    axis = chance.randrange(2)
+    if entity in story.directions and chance.random() < 0.8:
+        # Rather along the way that things go.
+        axis = next((DIRECTIONS[way][0] for way in story.directions.values() if way != NOWHERE), axis)
+    values = [
+        NOWHERE if (at := _middle_at(story, entity, step)) is None else str(min(int(at[axis] * _PARTS), _PARTS - 1) + 1)
+        for step in range(CLIP_FRAMES)
+    ]
+    return _course("column" if axis == 0 else "row", {"ref": ref}, values)
+
+
+def _motion(story: Story, questions: StillQuestions, chance: random.Random) -> Ask | None:
+    """Which way something has moved by each frame."""
+    found = _followed(story, questions, chance) if story.directions else None
+    if found is None:
+        return None
+    entity, ref = found
+    steps = [_way(entity.thing.at(0), entity.thing.at(step)) for step in range(CLIP_FRAMES)]
+    return _course("motion", {"ref": ref}, steps)
+
+
+def _distance(story: Story, questions: StillQuestions, chance: random.Random) -> Ask | None:
+    """How far two things move in all."""
+    if len(story.directions) < 2:
+        return None
+    pair = chance.sample(list(story.directions), 2)
+    ways = [(one.thing.at(0), one.thing.at(CLIP_FRAMES - 1)) for one in pair]
+    return _compare("distance", pair, [str(round(math.dist(*way) * _PARTS)) for way in ways], questions, chance)
+
+
+def _gap(story: Story, questions: StillQuestions, chance: random.Random) -> Ask | None:
+    """How far apart two things are in each frame; 0 if they touch."""
+    pair = chance.sample(list(story.directions), 2) if len(story.directions) > 1 else None
+    if story.meetings and chance.random() < 0.7:
+        pair = list(chance.choice(story.meetings)[:2])
+    if pair is None:
+        return None
+    one, other = pair
+    return _compare("gap", pair, [_apart(one, other, step) for step in range(CLIP_FRAMES)], questions, chance)
+
+
+def _when(story: Story, questions: StillQuestions, chance: random.Random) -> Ask | None:
+    """In which frames, counted from 1, two things are seen first, or change."""
+    if story.changes:
+        if len(story.changes) < 2:
+            return None
+        pair = chance.sample(list(story.changes), 2)
+        slots = {"ref": pair[0].shape, "other": pair[1].shape}
+        return Ask("compare", "when change", slots, ", ".join(str(story.changes[one][0] + 1) for one in pair))
+    if not story.arrivals or len(story.cast) < 2:
+        return None
+    pair = chance.sample([entity for entity in story.cast if entity.shape], 2)
+    steps = [next(step for step in range(CLIP_FRAMES) if _middle_at(story, one, step)) for one in pair]
+    return _compare("when", pair, [str(step + 1) for step in steps], questions, chance)
 
 
 def _colour(story: Story, questions: StillQuestions, chance: random.Random) -> Ask | None:
@@ -94,7 +158,7 @@ def _meeting(story: Story, questions: StillQuestions, chance: random.Random) -> 
     if found[0] is None or found[1] is None:
         return None
     slots = {"ref": found[0][0], "other": found[1][0]}
-    return _course("meeting", slots, [YES_NO[not _touch(one, other, step)] for step in range(CLIP_FRAMES)])
+    return _course("meeting", slots, [YES_NO[_apart(one, other, step) != "0"] for step in range(CLIP_FRAMES)])
 
 
 def _scene(story: Story, _: StillQuestions, __: random.Random) -> Ask | None:
@@ -104,26 +168,65 @@ def _scene(story: Story, _: StillQuestions, __: random.Random) -> Ask | None:
     return _course("scene", {}, [str(sum(shot.start <= step for shot in story.shots)) for step in range(CLIP_FRAMES)])
 
 
-def _course(kind: str, slots: dict[str, str], values: list[str], unheard: tuple[str, ...] = ()) -> Ask:
-    return Ask("course", f"course {kind}", slots, ", ".join(values), unheard=unheard)
+def _course(kind: str, slots: dict[str, str], values: list[str], forgiven: tuple[str, ...] = ()) -> Ask:
+    return Ask("course", f"course {kind}", slots, ", ".join(values), forgiven=forgiven)
+
+
+def _compare(
+    wording: str, pair: list[Entity], values: list[str], questions: StillQuestions, chance: random.Random
+) -> Ask | None:
+    """What is to be said of two things."""
+    found = [questions.refer(chance, entity, "name") for entity in pair]
+    if found[0] is None or found[1] is None:
+        return None
+    return Ask("compare", wording, {"ref": found[0][0], "other": found[1][0]}, ", ".join(values))
+
+
+def _followed(story: Story, questions: StillQuestions, chance: random.Random) -> tuple[Entity, str] | None:
+    """A thing and what it is called; rather one that moves, comes or goes, and none whose name a change would tell."""
+    shapes = [entity for entity in story.cast if entity.shape]
+    if story.changes or not shapes:
+        return None
+    going = [entity for entity in shapes if not entity.thing.rests]
+    entity = chance.choice(going if going and chance.random() < 0.85 else shapes)
+    found = questions.refer(chance, entity, "name")
+    return (entity, found[0]) if found else None
+
+
+def _way(start: tuple[float, float], end: tuple[float, float]) -> str:
+    """The direction from one point to another."""
+    gaps = [there - here for here, there in zip(start, end, strict=True)]
+    axis = int(abs(gaps[1]) > abs(gaps[0]))
+    if abs(gaps[axis]) < _MOVED:
+        return NOWHERE
+    return next(way for way, (along, sign) in DIRECTIONS.items() if along == axis and sign * gaps[axis] > 0)
 
 
 def _place_at(story: Story, entity: Entity, step: int) -> str:
+    middle = _middle_at(story, entity, step)
+    return NOWHERE if middle is None else place_of(*middle)
+
+
+def _middle_at(story: Story, entity: Entity, step: int) -> tuple[float, float] | None:
+    """Where the middle of a thing is, brought into the frame; None if nothing of it is there."""
     thing = entity.thing
     shown = any(other is thing for other in story.world.shot_at(step).things)
     middle, half = thing.at(step), reach(thing)
     inside = all(_SEEN - own < at < 1 + own - _SEEN for at, own in zip(middle, half, strict=True))
     if not (shown and thing.there(step) and inside):
-        return NOWHERE
+        return None
     x, y = (min(max(at, 0.0), 1.0) for at in middle)
-    return place_of(x, y)
+    return x, y
 
 
-def _touch(one: Entity, other: Entity, step: float) -> bool:
-    """Whether the boxes of two things overlap."""
+def _apart(one: Entity, other: Entity, step: float) -> str:
+    """The larger gap between the boxes of two things across and down, in parts of the frame begun."""
     pairs = zip(one.thing.at(step), other.thing.at(step), reach(one.thing), reach(other.thing), strict=True)
-    return all(abs(here - there) < own + theirs for here, there, own, theirs in pairs)
+    gap = max(abs(here - there) - own - theirs for here, there, own, theirs in pairs)
+    return str(max(0, math.ceil(gap * _PARTS)))
 
 
-# Where things are is told of two of them.
-_OF_STORIES: tuple[StoryLesson, ...] = (_place, _place, _colour, _number, _meeting, _scene)
+_OF_STORIES: tuple[StoryLesson, ...] = (
+    *(_place, _column, _motion, _distance, _gap, _when),
+    *(_colour, _number, _meeting, _scene),
+)

@@ -23,8 +23,9 @@ class Turn:
         answer: short and canonical; one of the options where there are any.
         family: what is asked about, e.g. "colour" or "order".
         options: of a multiple-choice question, which names them itself.
-        unheard: answers that no sample of the split can have to this question, since it keeps some pairs of colour and
-            shape for others; who learns should not learn that these are wrong.
+        forgiven: answers besides ``answer`` that who learns should not learn to be wrong: those that no sample of the
+            split can have, since it keeps some pairs of colour and shape for others; and where what is asked has no
+            name, all others that might be said.
         new: whether it is about a thing whose colour and shape never come together in training, as far as that is told.
     """
 
@@ -33,7 +34,7 @@ class Turn:
     family: str
     options: tuple[str, ...] = ()
     scale: Scale = "near"
-    unheard: tuple[str, ...] = ()
+    forgiven: tuple[str, ...] = ()
     new: bool = False
 
 

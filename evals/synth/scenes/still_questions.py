@@ -82,7 +82,7 @@ class StillQuestions:
             return self._presence_of_one(chance, yes=yes)
         entity = chance.choice(self._shapes)
         if not entity.named:
-            return None
+            return self._presence_of_one(chance, yes=yes)
         tells = ((entity, frozenset({"colour", "shape"})),)
         there = _presence(f"{entity.colour} {entity.shape}", yes=True, tells=tells)
         if yes:
@@ -152,15 +152,19 @@ class StillQuestions:
             return None
         entity = chance.choice(pool)
         found = self.refer(chance, entity, kind)
-        if found is None or not {"colour": entity.colour != "", "shape": entity.shape in SHAPES}.get(kind, True):
+        if found is None:
             return None
         ref, through = found
-        answer = {"colour": entity.colour, "shape": entity.shape, "size": entity.size, "position": entity.place}[kind]
-        wrong = [value for value in values if value != answer]
         tells = ((entity, frozenset({*through, kind})),)
+        answer = {"colour": entity.colour, "shape": entity.shape, "size": entity.size, "position": entity.place}[kind]
+        if answer not in values:
+            # It has no name, and any name is as good as any other; but there is something, in plain view.
+            answer, *others = chance.sample(values, len(values))
+            return Ask(kind, kind, {"ref": ref}, answer, (), (kind, entity), tells, forgiven=tuple(others))
+        wrong = [value for value in values if value != answer]
         given = {"colour": "shape", "shape": "colour"}.get(kind)
         unheard = self.universe.unheard(getattr(entity, given)) if given in through else ()
-        return Ask(kind, kind, {"ref": ref}, answer, wrong, (kind, entity), tells, unheard=unheard)
+        return Ask(kind, kind, {"ref": ref}, answer, wrong, (kind, entity), tells, forgiven=unheard)
 
     def refer(self, chance: random.Random, entity: Entity, asked: str) -> tuple[str, frozenset[str]] | None:
         """Words that only ``entity`` fits and that do not name the attribute that is asked, and what they use."""

@@ -59,7 +59,7 @@ _WORDS = (
 )
 _TRIES = 30
 #: Part of the things in training whose colour has no name, and of those whose shape has none.
-_NAMELESS = 0.12
+_NAMELESS = 0.2
 _CONSONANTS, _VOWELS = "BCDFGHJKLMNPQRSTVWXYZ", "AEIOU"
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from evals.synth.scenes import CLASSES, CLIP_FRAMES, Sample, Scenes, Turn
 from evals.synth.scenes.lessons import NOWHERE
+from evals.synth.scenes.stories import DIRECTIONS
 from evals.synth.scenes.vocabulary import COLOURS, PLACES, SHAPES
 from evals.synth.scenes.wordings import WORDINGS
 
@@ -40,6 +41,11 @@ def _mask(sample: Sample, name: str) -> np.ndarray:
     return fits
 
 
+def _middles(mask: np.ndarray) -> np.ndarray:
+    """``[T, 2]``, row and column of the middle of what a mask shows in each frame."""
+    return np.stack([np.argwhere(patches).mean(0) for patches in mask])
+
+
 def test_where_something_is_in_each_frame(clips: list[Sample]) -> None:
     checked = 0
     for sample, turn, places in _lessons(clips, "course place"):
@@ -55,6 +61,80 @@ def test_where_something_is_in_each_frame(clips: list[Sample]) -> None:
                 assert max(abs(x * 3 - column - 0.5), abs(y * 3 - row - 0.5)) < 0.85, (sample.caption, turn)
                 checked += 1
     assert checked > 300
+
+
+@pytest.mark.parametrize(("wording", "axis"), [("course column", 1), ("course row", 0)])
+def test_how_far_something_is_in_each_frame(clips: list[Sample], wording: str, axis: int) -> None:
+    checked = 0
+    for sample, turn, steps in _lessons(clips, wording):
+        mask = _mask(sample, NAME.search(turn.question)[0])  # type: ignore[index]
+        for step, patches in zip(steps, mask, strict=True):
+            if step == NOWHERE:
+                assert not patches.any(), (sample.caption, turn)
+            elif patches.any():
+                # Less sure where a part of it is outside.
+                assert abs(np.argwhere(patches)[:, axis].mean() + 1 - int(step)) < 2.1, (sample.caption, turn)
+                checked += 1
+    assert checked > 100
+
+
+def test_which_way_something_has_moved(clips: list[Sample]) -> None:
+    found = _lessons(clips, "course motion")
+    for sample, turn, ways in found:
+        middles = _middles(_mask(sample, NAME.search(turn.question)[0]))  # type: ignore[index]
+        assert ways[0] == NOWHERE
+        for way, middle in zip(ways, middles, strict=True):
+            gap = middle - middles[0]
+            if way == NOWHERE:
+                assert np.abs(gap).max() < 1.2, (sample.caption, turn)
+            else:
+                axis, sign = DIRECTIONS[way]
+                # Rows come first; less than a patch may not show.
+                assert gap[1 - axis] * sign >= 0, (sample.caption, turn)
+        if ways[-1] != NOWHERE:
+            assert np.abs(middles[-1] - middles[0]).max() > 0.4, (sample.caption, turn)
+    assert len({way for _, _, ways in found for way in ways}) == 5
+
+
+def test_how_far_two_things_move(clips: list[Sample]) -> None:
+    found = _lessons(clips, "distance")
+    for sample, turn, lengths in found:
+        for name, length in zip(NAME.findall(turn.question), lengths, strict=True):
+            middles = _middles(_mask(sample, name))
+            assert abs(np.hypot(*(middles[-1] - middles[0])) - int(length)) < 1.2, (sample.caption, turn)
+    assert len(found) > 20
+
+
+def test_how_far_apart_two_things_are(clips: list[Sample]) -> None:
+    found = _lessons(clips, "gap")
+    for sample, turn, gaps in found:
+        masks = [_mask(sample, name) for name in NAME.findall(turn.question)]
+        for said, one, other in zip(gaps, *masks, strict=True):
+            if one.any() and other.any():
+                boxes = [(np.argwhere(mask).min(0), np.argwhere(mask).max(0)) for mask in (one, other)]
+                apart = max((boxes[0][0] - boxes[1][1]).max(), (boxes[1][0] - boxes[0][1]).max()) - 1
+                # Patches at the edges are covered in part.
+                assert -1 <= int(said) - max(apart, 0) <= 2, (sample.caption, turn)
+    assert {"0", "1", "2", "3"} <= {said for _, _, gaps in found for said in gaps}
+
+
+def test_when_two_things_are_seen_first(clips: list[Sample]) -> None:
+    found = _lessons(clips, "when")
+    for sample, turn, numbers in found:
+        for name, number in zip(NAME.findall(turn.question), numbers, strict=True):
+            there = _mask(sample, name).any((1, 2))
+            # A sliver of it may not yet be what most of a patch shows.
+            assert there.argmax() - (int(number) - 1) in (0, 1), (sample.caption, turn)
+    assert len(found) > 5
+
+
+def test_when_two_things_change() -> None:
+    found = _lessons([Scenes("test", 3).clip(index) for index in range(400)], "when change")
+    for sample, turn, numbers in found:
+        for name, number in zip(NAME.findall(turn.question), numbers, strict=True):
+            colours = [set(labels[mask]) for labels, mask in zip(sample.colour, _mask(sample, name), strict=True)]
+            assert next(step for step in range(CLIP_FRAMES) if colours[step] != colours[0]) == int(number) - 1
+    assert len(found) > 5
 
 
 def test_colours_of_each_frame(clips: list[Sample]) -> None:
@@ -117,8 +197,9 @@ def test_things_in_a_row(wording: str, axis: int) -> None:
 
 def test_lessons_are_apart_from_what_is_asked(clips: list[Sample]) -> None:
     scenes = Scenes("test", 3)
-    assert all(turn.family in ("course", "row") for sample in clips for turn in sample.lessons)
-    assert not any(turn.family in ("course", "row") for sample in clips for turn in sample.turns)
+    taught = {turn.family for sample in clips for turn in sample.lessons}
+    assert taught == {"course", "compare", "row"}
+    assert taught.isdisjoint(turn.family for sample in clips for turn in sample.turns)
     assert scenes.clip(5).lessons == clips[5].lessons == scenes.clip(5, turns=1).lessons
     assert not scenes.clip(5, scale="far").lessons
     assert not scenes.picture(5, scale="far").lessons

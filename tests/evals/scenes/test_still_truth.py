@@ -97,7 +97,10 @@ def test_answers_agree_with_the_caption_and_references_fit_one_thing(split: str)
         reader = Reader(sample.caption)
         for turn in sample.turns:
             expected = _answer(reader, turn)
-            if expected is not None:
+            if expected in ("", "object"):
+                # What has no name may be called anything, by who learns.
+                assert len(turn.forgiven) == 9, (sample.caption, turn)
+            elif expected is not None:
                 assert _plain(turn)[1] == expected, (sample.caption, turn)
                 checked[turn.family] += 1
     assert all(

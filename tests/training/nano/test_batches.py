@@ -108,6 +108,19 @@ def test_captions_are_asked_for_as_often_as_the_mix_says(vocabulary: Path) -> No
     assert {row for batch in draw(job, vocabulary) for row in batch.families} == {(CAPTION,)}
 
 
+def test_some_clips_lose_what_they_have_shown_before(tokenizer: Tokenizer) -> None:
+    clips = map(Scenes("train").clip, range(100))
+    resting = next(one for one in clips if all((kind == kind[0]).all() for kind in (one.colour, one.shape, one.glyph)))
+    samples = [resting] * 100
+    chance = np.random.default_rng(0)
+    batch = pack(samples, [resting.turns] * 100, Mix("clip", drop=1.0), tokenizer, chance)
+    gaps = batch.rank[:, 0].mean((1, 2)) - batch.rank[:, 1:].mean((1, 2, 3))
+    # In the other half the first frame is nothing special.
+    assert 30 < (np.abs(gaps) < 0.6).sum() < 70
+    assert (gaps > -0.6).all()
+    assert gaps.max() > 5
+
+
 def test_checks_are_of_the_validation_split() -> None:
     found = checks(STAGE, 8, 0)
     assert {job.split for job in found} == {"validation"}

@@ -235,12 +235,12 @@ def test_learning_in_pieces_has_the_gradients_of_the_whole(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_is_unheard_of_is_not_taken_for_wrong(family: str, tiny: Tiny) -> None:
+def test_what_is_forgiven_is_not_taken_for_wrong(family: str, tiny: Tiny) -> None:
     learner = Learner(tiny(family))
     tokenizer = learner.models.tokenizer
     sample = _samples("picture")[0]
     turns = [
-        Turn("What colour is the star?", "blue, red", "colour", unheard=("green", "red")),
+        Turn("What colour is the star?", "blue, red", "colour", forgiven=("green", "red")),
         Turn("Where is the star?", "top", "position"),
     ]
     batch = pack([sample], [turns], Mix(), tokenizer)
@@ -248,14 +248,14 @@ def test_what_is_unheard_of_is_not_taken_for_wrong(family: str, tiny: Tiny) -> N
         logits, wanted = learner.voice.speak(batch, learner.eyes.see(batch).tokens)
         forgiven = learner.voice.forgiving(batch, logits)
     length = len(tokenizer.encode("blue, red").ids) + 1
-    unheard = {*beginnings("green", tokenizer), *beginnings("red", tokenizer)}
+    forgiven = {*beginnings("green", tokenizer), *beginnings("red", tokenizer)}
     for place, (row, before, token) in enumerate(zip(forgiven, logits, wanted.tolist(), strict=True)):
         changed = set(torch.nonzero(row != before)[:, 0].tolist())
-        # What is to be said stays, unheard of or not.
-        assert changed == (unheard - {token} if place < length else set())
+        # What is to be said stays, forgiven or not.
+        assert changed == (forgiven - {token} if place < length else set())
         assert all(row[one] == NEVER for one in changed)
     stage = Stage("answers", 1.0, (Mix(),))
-    plain = pack([sample], [[replace(turn, unheard=()) for turn in turns]], Mix(), tokenizer)
+    plain = pack([sample], [[replace(turn, forgiven=()) for turn in turns]], Mix(), tokenizer)
     kind, strict = (float(learner.losses(one, stage)["language"].detach()) for one in (batch, plain))
     assert kind < strict
     assert learner.learn(batch, stage)["language"] == pytest.approx(kind, rel=1e-4)
