@@ -7,7 +7,7 @@ that ``tools.vlm`` builds for it.
 
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from evals.synth.scenes import Sample, Scenes, Split, Turn
+from evals.synth.scenes.vocabulary import COLOURS, universe
 from training.nano.config import Mix, Stage
 from training.nano.vocabulary import END, TURN, beginnings, id_of
 
@@ -139,7 +140,7 @@ def draw(job: Job, vocabulary: Path) -> list[Batch]:
     chance = np.random.default_rng([job.seed, job.first & 0xFFFFFFFF, job.first >> 32])
     samples = [make(job.first + index, turns=mix.turns, scale=mix.scale) for index in range(job.batches * mix.batch)]
     turns = [_turns(sample, mix, chance) for sample in samples]
-    lengths = [len(_row(asked, tokenizer)[0]) for asked in turns]
+    lengths = [len(_row(asked, tokenizer, {})[0]) for asked in turns]
     order = np.argsort(lengths, kind="stable").reshape(job.batches, mix.batch)
     return [
         pack([samples[at] for at in row], [turns[at] for at in row], mix, tokenizer, chance)
@@ -155,7 +156,8 @@ def pack(
     chance: np.random.Generator | None = None,
 ) -> Batch:
     """Samples and what is asked about each as one batch; captions are shortened at random if there is ``chance``."""
-    rows = [_row(asked, tokenizer) for asked in turns]
+    after = _unheard(tokenizer)
+    rows = [_row(asked, tokenizer, after) for asked in turns]
     labels = {kind: np.stack([getattr(sample, kind) for sample in samples]) for kind in ("colour", "shape", "glyph")}
     keep, rank = _dropping(labels, mix, chance)
     captions = [tokenizer.encode(_shortened(s.caption, chance)).ids[:159] for s in samples]
@@ -187,9 +189,10 @@ def _turns(sample: Sample, mix: Mix, chance: np.random.Generator) -> list[Turn]:
 
 
 def _row(
-    asked: Sequence[Turn], tokenizer: Tokenizer
+    asked: Sequence[Turn], tokenizer: Tokenizer, after: Mapping[int, Sequence[int]]
 ) -> tuple[list[int], list[int], list[int], list[int], list[list[int]]]:
-    """For every token its number, its turn, its place, the token to be said next, and those that are not wrong."""
+    """For every token its number, its turn, its place, the token to be said next, and those that are not wrong: those
+    that the turn forgives, and those that are never heard ``after`` it."""
     ids: list[int] = []
     turns: list[int] = []
     places: list[int] = []
@@ -204,8 +207,17 @@ def _row(
         places += range(len(prompt) + len(answer))
         targets += [*[-1] * (len(prompt) - 1), *answer, end]
         words = [token for word in turn.forgiven for token in beginnings(word, tokenizer)]
-        forgiven += [words] * (len(prompt) + len(answer))
+        forgiven += [[*words, *after.get(token, ())] for token in (*prompt, *answer)]
     return ids, turns, places, targets, forgiven
+
+
+def _unheard(tokenizer: Tokenizer) -> dict[int, list[int]]:
+    """For each token of a colour the tokens of the shapes that training never shows in it."""
+    found: dict[int, list[int]] = {}
+    for colour in COLOURS:
+        shapes = [token for shape in universe("train").unheard(colour) for token in beginnings(shape, tokenizer)]
+        found |= dict.fromkeys(beginnings(colour, tokenizer), shapes)
+    return found
 
 
 def _forgiven(rows: Sequence[Sequence[Sequence[int]]]) -> Ints:

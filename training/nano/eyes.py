@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from evals.synth.scenes import CLASSES, PATCH, SIDE
+from evals.synth.scenes.vocabulary import CLASS_OF, SHAPES, universe
+from training.nano.attention import NEVER
 from training.nano.batches import Batch
 from training.nano.models import GRID, Models
 from training.nano.vocabulary import beginnings
@@ -46,6 +48,12 @@ class Eyes:
         self.llava = models.host.config.model_type == "llava"
         self._mean = torch.tensor(OPENAI_CLIP_MEAN, device=device)[:, None, None] * 255
         self._std = torch.tensor(OPENAI_CLIP_STD, device=device)[:, None, None] * 255
+        # For each shape the colours that training never gives it, and the other way round; by class.
+        unheard = torch.zeros(len(CLASSES["shape"]), len(CLASSES["colour"]), dtype=torch.bool, device=device)
+        for shape in SHAPES:
+            for colour in universe("train").unheard(shape):
+                unheard[CLASS_OF["shape"][shape], CLASS_OF["colour"][colour]] = True
+        self._unheard = {"colour": unheard, "shape": unheard.T}
         self._names = {
             kind: torch.tensor([beginnings(name, models.tokenizer) for name in names[1:]], device=device)
             for kind, names in {**CLASSES, **_PLACES}.items()
@@ -92,8 +100,9 @@ class Eyes:
         for kind, reading in seen.readings.items():
             weight = torch.ones(reading.shape[-1], device=self.device)
             weight[0] = _NOTHING
-            labels = self.labels(batch, kind)
-            found.append(F.cross_entropy(reading.flatten(0, -2), labels.flatten(), weight=weight))
+            labels = {kind: self.labels(batch, kind) for kind in CLASSES}
+            logits = self._forgiving(kind, reading, labels)
+            found.append(F.cross_entropy(logits.flatten(0, -2), labels[kind].flatten(), weight=weight))
         return torch.stack(found).mean()
 
     def words(self, batch: Batch, seen: Seen) -> Tensor:
@@ -115,8 +124,9 @@ class Eyes:
             weight = torch.ones(products.shape[-1], device=self.device)
             weight[0] = _NOTHING
             for patch in range(there.shape[-1]):
-                wanted = labels[kind][..., patch].flatten()
-                found.append(F.cross_entropy(products.flatten(0, 1), wanted, weight=weight))
+                here = {name: one[..., patch] for name, one in labels.items()}
+                logits = self._forgiving(kind, products, here)
+                found.append(F.cross_entropy(logits.flatten(0, 1), here[kind].flatten(), weight=weight))
         return torch.stack(found).mean()
 
     def contrast(self, batch: Batch, cls: Tensor) -> Tensor:
@@ -138,6 +148,15 @@ class Eyes:
         # Scenes that read the same are no mistakes of one another.
         same = (ids[:, None] == ids[None]).all(-1)
         return products.masked_fill(same & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device), -1e4)
+
+    def _forgiving(self, kind: str, logits: Tensor, labels: dict[str, Tensor]) -> Tensor:
+        """``[..., classes]``: the logits of one kind without the classes that training never shows together with the
+        other label of the same patch; that they never come is no reason to take them for wrong."""
+        if kind not in self._unheard:
+            return logits
+        other = "shape" if kind == "colour" else "colour"
+        unheard = self._unheard[kind][labels[other]].scatter(-1, labels[kind][..., None], False)
+        return logits.masked_fill(unheard, NEVER)
 
     def labels(self, batch: Batch, kind: str) -> Tensor:
         """``[B, N, patches]`` for the classes ``[B, T, 8, 8]``."""

@@ -19,7 +19,7 @@ _TEXTURES: tuple[Texture, ...] = get_args(Texture)
 #: How far apart two colours are at least where one lies on the other; black and white are 765 apart.
 _CONTRAST = 200.0
 #: And how far a colour without a name is from those with one.
-_UNLIKE = 160.0
+_UNLIKE = 100.0
 #: How many colours stand out from a backdrop at least.
 _LEAST_COLOURS = 7
 _LATTICE = 64
