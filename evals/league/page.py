@@ -64,7 +64,13 @@ def find(rows: Sequence[Row], name: str, keep: float | None = None) -> Row | Non
     return next((row for row in rows if row["method"] == name and row["keep"] == keep), None)
 
 
+def as_published(rows: Sequence[Row]) -> list[Row]:
+    """The rows without those of changed methods."""
+    return [row for row in rows if not row.get("change")]
+
+
 def _section(model: str, rows: Sequence[Row], *, first: bool) -> Iterator[str]:
+    rows, changed = as_published(rows), [row for row in rows if row.get("change") and _ran(row)]
     names = ranked(rows)
     fixed = [row for row in rows if row["keep"] is None and row["method"] not in BARE and _ran(row)]
     full = _there(rows, FULL)
@@ -92,6 +98,7 @@ def _section(model: str, rows: Sequence[Row], *, first: bool) -> Iterator[str]:
         )
     yield from _spending(rows, names)
     yield from _attention(full)
+    yield from _changes(rows, changed)
     yield from _costs(rows, names, fixed)
     yield from _by_task(rows, names, fixed)
     yield from _notes(rows)
@@ -169,6 +176,26 @@ def _attention(full: Row) -> Iterator[str]:
         )
     ]
     yield from _table(["attention of", *(f"layer {layer}" for layer in range(depth))], lines)
+
+
+def _changes(rows: Sequence[Row], changed: Sequence[Row]) -> Iterator[str]:
+    if not changed:
+        return
+    yield "### What losses come from"
+    yield ""
+    yield from _paragraph(
+        "Methods that lose more here than their papers report, and what they keep when one thing about them is changed."
+    )
+    full = _there(rows, FULL)
+    lines = []
+    for method, keep in dict.fromkeys((row["method"], row["keep"]) for row in changed):
+        own = [row for row in changed if (row["method"], row["keep"]) == (method, keep)]
+        for row in filter(_ran, (find(rows, method, keep), *own)):
+            name = f"`{method}` at {_budget(keep)}" if "change" not in row else ""
+            things = f"{100 * row['things']:.0f}"
+            change = row.get("change", "as published")
+            lines.append([name, change, _kept(row), _percent(row, full, "share"), things])
+    yield from _table(["method", "change", "accuracy kept", "tokens %", "things seen %"], lines)
 
 
 _SPENT = ("share", "prefill_flops", "kv_bytes")

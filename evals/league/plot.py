@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from evals.league.entries import BARE, BASELINES, BLIND, FULL
-from evals.league.page import find, ranked
+from evals.league.page import as_published, find, ranked
 
 Row = dict[str, Any]
 Point = tuple[float, float]
@@ -29,6 +29,7 @@ _BASELINES = {"random_keep": ("#cc3d2b", "random choice"), "average_pooling": ("
 
 def plot(rows: Sequence[Row]) -> Image.Image:
     """All models, one block below the other."""
+    rows = as_published(rows)
     models = dict.fromkeys(row["model"] for row in rows)
     blocks = [_Block([row for row in rows if row["model"] == model]) for model in models]
     width, height = 2 * _MARGIN + _COLUMNS * _WIDTH, sum(block.height for block in blocks)

@@ -32,6 +32,7 @@ def standings(
     ``share`` the visual tokens of a decoder layer relative to the uncompressed; ``beats_random_keep`` and
     ``beats_average_pooling`` whether it is better than that baseline with as many tokens, None where that makes no
     sense; ``things`` and ``spent`` are those of `Coverage`. FLOPs, bytes and milliseconds are those of a clip;
+    ``change`` is there where something about the method is not as it is by default;
     ``tasks`` holds right answers and accuracy kept by task. The row of full tokens has ``attention``. A row without
     ``accuracy`` is of an entry that was refused, for the reason in ``note``.
     """
@@ -47,6 +48,7 @@ def standings(
                 "method": entry.name,
                 "family": entry.method.family if entry.method else "",
                 "keep": entry.keep,
+                **({"change": entry.change} if entry.change else {}),
                 "questions": int(result.asked.sum()),
                 "accuracy": round(float(result.right[result.asked].mean()), 4),
                 **_written(kept),
@@ -65,7 +67,8 @@ def standings(
             }
         )
     for entry, why in refused.items():
-        rows.append({"model": model, "host": host, "method": entry.name, "keep": entry.keep, "note": why})
+        change = {"change": entry.change} if entry.change else {}
+        rows.append({"model": model, "host": host, "method": entry.name, "keep": entry.keep, **change, "note": why})
     return rows
 
 
@@ -102,7 +105,7 @@ def _written(kept: Kept | None) -> Row:
 def _beats(entry: Entry, baseline: str, scored: Mapping[Entry, Scored], bootstrap: Bootstrap) -> bool | None:
     """Whether ``entry`` is better than ``baseline`` would be with as many tokens."""
     result = scored[entry]
-    rivals = [other for one, other in scored.items() if one.name == baseline]
+    rivals = [other for one, other in scored.items() if one.name == baseline and not one.change]
     if entry.name in (*BARE, *BASELINES) or not rivals or result.share >= _ALL:
         return None
     rivals.append(next(other for one, other in scored.items() if one.name == FULL))

@@ -146,7 +146,7 @@ class Recipe:
 # Seeing comes first and alone: beside the noise of matching captions a tower takes many times as long to tell shapes.
 _TOWER = Stage(
     "tower",
-    share=0.25,
+    share=0.34,
     mixes=(
         Mix(turns=0),
         Mix(scale="far", share=0.1, turns=0),
@@ -157,7 +157,7 @@ _TOWER = Stage(
 )
 _MATCH = Stage(
     "match",
-    share=0.06,
+    share=0.07,
     mixes=(
         Mix(batch=64, turns=0),
         Mix(scale="far", share=0.25, batch=64, turns=0),
@@ -171,7 +171,7 @@ _MATCH = Stage(
 )
 _CAPTION = Stage(
     "caption",
-    share=0.12,
+    share=0.06,
     mixes=(Mix(turns=0, caption=1.0), Mix("clip", share=0.15, batch=8, turns=0, caption=1.0)),
     tower=0.3,
     dense=0.3,
@@ -180,7 +180,7 @@ _CAPTION = Stage(
 )
 _ANSWERS = Stage(
     "answers",
-    share=0.33,
+    share=0.27,
     mixes=(
         Mix(turns=10, lessons=1, caption=0.2, drop=0.3),
         Mix(scale="far", share=0.08, turns=12),
@@ -193,7 +193,7 @@ _ANSWERS = Stage(
 )
 _CLIPS = Stage(
     "clips",
-    share=0.24,
+    share=0.26,
     mixes=(
         Mix("clip", share=1.0, batch=8, turns=8, lessons=4, caption=0.2, drop=0.6),
         Mix("clip", scale="far", share=0.08, batch=8, turns=12),
@@ -210,9 +210,9 @@ _CLIPS = Stage(
 # tower learns once more alone: pictures that nothing is asked about cost an eighth.
 _MORE = (
     replace(_TOWER, name="heads", share=0.02, tower=0.0),
-    replace(_MATCH, name="sharpen", share=0.1, rate=7e-4, tower=1.0),
-    replace(_ANSWERS, share=0.38, rate=7e-4),
-    replace(_CLIPS, share=0.5),
+    replace(_MATCH, name="sharpen", share=0.15, rate=7e-4, tower=1.0),
+    replace(_ANSWERS, share=0.3, rate=7e-4),
+    replace(_CLIPS, share=0.53),
 )
 _REMARK = (
     "What is taught grew on the way: captions came more often from the first run's `answers` on; batches with dropped "
@@ -229,13 +229,13 @@ _TINY = (
 )
 
 RECIPES: dict[str, Recipe] = {
-    "nano": Recipe("nano", Sizes(), _STAGES, minutes=360),
+    "nano": Recipe("nano", Sizes(), _STAGES, steps=16000),
     "nano-more": Recipe("nano-more", Sizes(), _MORE, minutes=120, model="nano", start="nano", remark=_REMARK),
     "nano-qwen": Recipe(
         "nano-qwen",
         Sizes(family="qwen2_5_vl", vision=(224, 6, 7, 560), text=(256, 5, 4, 512), groups=2, search=None),
         tuple(replace(stage, contrast=0.0) for stage in _STAGES),
-        minutes=240,
+        steps=16000,
     ),
     "tiny": Recipe(
         "tiny",

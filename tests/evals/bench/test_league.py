@@ -12,6 +12,7 @@ import pytest
 from evals import checkpoints
 from evals.bench import league
 from evals.league.attention import Attention, Watcher, attention
+from evals.league.changes import CHANGES
 from evals.league.coverage import Coverage, coverage, shows
 from evals.league.entries import (
     BARE,
@@ -151,13 +152,23 @@ def test_every_method_takes_part_at_every_budget_that_it_has() -> None:
     found = entries()
     assert {entry.name for entry in found} == {*BARE, *METHODS.names()}
     for name in METHODS.names():
-        budgets = [entry.keep for entry in found if entry.name == name]
+        budgets = [entry.keep for entry in found if entry.name == name and not entry.change]
         if issubclass(METHODS.get(name), Budgeted):
             assert budgets == list(BUDGETS)
         for entry in found:
             if entry.name == name and entry.keep is not None and entry.method is not None:
                 assert entry.method.options["keep"] == entry.keep
     assert set(BASELINES) <= set(METHODS.names())
+
+
+def test_changes_are_of_methods_that_take_part() -> None:
+    assert not any(entry.change for entry in entries(["divprune"]))
+    for change in CHANGES:
+        usual = METHODS.get(change.method)().options
+        (entry,) = (entry for entry in entries([change.method]) if entry.change == change.words)
+        assert entry.method is not None
+        assert {**usual, **change.options, "keep": change.keep} == dict(entry.method.options)
+        assert all(usual[name] != value for name, value in change.options.items())
 
 
 def test_what_a_method_draws_is_drawn_anew_for_every_question(questions: list[Question]) -> None:
@@ -347,8 +358,25 @@ def test_the_page_sorts_emboldens_and_marks(rows: list[Row]) -> None:
     assert max(tables) <= 18
 
 
+def test_a_changed_method_stands_in_a_table_of_its_own(rows: list[Row]) -> None:
+    row = next(row for row in rows if row["method"] == "hired" and row["keep"] == 0.1)
+    changed = {**row, "change": "nothing is cut", "kept": 0.987, "low": 0.9, "high": 1.0}
+    plain, found = page(rows).splitlines(), page([*rows, changed, {**changed, "accuracy": 0.5}]).splitlines()
+    begin = found.index("### What losses come from")
+    assert found[:begin] == plain[:begin]
+    section = found[begin : begin + found[begin + 1 :].index("### Costs") + 1]
+    assert plain[begin:] == found[begin + len(section) :]
+    lines = [line for line in section if line.startswith("| ")]
+    assert [line.split(" | ")[1] for line in lines] == ["change", "---:", "as published", *["nothing is cut"] * 2]
+    assert lines[2].startswith("| `hired` at 10 % | as published | ")
+    assert "99 (90–100)" in lines[3]
+    refused = {"model": row["model"], "host": row["host"], "method": "hired", "keep": 0.1, "change": "x", "note": "no"}
+    assert "### What losses come from" not in page([*rows, refused])
+
+
 def test_the_plot_has_a_panel_for_every_method(rows: list[Row]) -> None:
     one, two = plot(rows), plot(rows + [{**row, "model": "other"} for row in rows])
+    assert plot([*rows, {**rows[-1], "change": "nothing is cut"}]).tobytes() == one.tobytes()
     assert two.size == (one.width, 2 * one.height)
     assert len(one.getcolors(one.width * one.height) or []) > 20
 
