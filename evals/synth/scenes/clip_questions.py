@@ -106,7 +106,7 @@ class ClipQuestions:
         if wording == "order" and chance.random() < 0.4:
             yes = chance.random() < 0.5
             one, other = (early, late) if yes else (late, early)
-            names = self._names(chance, one, other)
+            names = self._still.names(chance, one, other)
             if names is None:
                 return None
             return Ask("order", "order yes", names, YES_NO[not yes], (), ("order",))
@@ -156,7 +156,7 @@ class ClipQuestions:
                 return None
             return Ask("meeting", "meeting which", {"ref": found[0]}, answer, sorted(wrong), ("meeting",))
         pair = (one, other) if chance.random() < 0.5 else (other, one)
-        names = self._names(chance, *pair)
+        names = self._still.names(chance, *pair)
         if names is None:
             return None
         return Ask("meeting", "meeting", names, YES_NO[not yes], (), ("meeting",))
@@ -214,16 +214,10 @@ class ClipQuestions:
         if wording == "order change":
             slots = {"ref": pair[0].shape, "other": pair[1].shape}
             return Ask(family, wording, slots, right.shape, (), (wording,))
-        names = self._names(chance, *pair)
+        names = self._still.names(chance, *pair)
         if names is None:
             return None
         return Ask(family, wording, names, names["ref" if pair[0] is right else "other"], (), (wording,))
-
-    def _names(self, chance: random.Random, one: Entity, other: Entity) -> dict[str, str] | None:
-        found = [self._still.refer(chance, entity, "name") for entity in (one, other)]
-        if found[0] is None or found[1] is None:
-            return None
-        return {"ref": found[0][0], "other": found[1][0]}
 
     def _unseen(self, chance: random.Random, wording: str, values: tuple[str, ...]) -> Ask | None:
         ref = self._still.absent(chance, "colour" if wording.startswith("change") else wording)

@@ -102,7 +102,7 @@ def _distance(story: Story, questions: StillQuestions, chance: random.Random) ->
         return None
     pair = chance.sample(list(story.directions), 2)
     ways = [(one.thing.at(0), one.thing.at(CLIP_FRAMES - 1)) for one in pair]
-    return _compare("distance", pair, [str(round(math.dist(*way) * _PARTS)) for way in ways], questions, chance)
+    return _compare("distance", questions.names(chance, *pair), [round(math.dist(*way) * _PARTS) for way in ways])
 
 
 def _gap(story: Story, questions: StillQuestions, chance: random.Random) -> Ask | None:
@@ -113,7 +113,8 @@ def _gap(story: Story, questions: StillQuestions, chance: random.Random) -> Ask 
     if pair is None:
         return None
     one, other = pair
-    return _compare("gap", pair, [_apart(one, other, step) for step in range(CLIP_FRAMES)], questions, chance)
+    slots = questions.names(chance, one, other)
+    return _course("gap", slots, [str(_apart(one, other, step)) for step in range(CLIP_FRAMES)])
 
 
 def _when(story: Story, questions: StillQuestions, chance: random.Random) -> Ask | None:
@@ -123,12 +124,12 @@ def _when(story: Story, questions: StillQuestions, chance: random.Random) -> Ask
             return None
         pair = chance.sample(list(story.changes), 2)
         slots = {"ref": pair[0].shape, "other": pair[1].shape}
-        return Ask("compare", "when change", slots, ", ".join(str(story.changes[one][0] + 1) for one in pair))
+        return _compare("when change", slots, [story.changes[entity][0] + 1 for entity in pair])
     if not story.arrivals or len(story.cast) < 2:
         return None
     pair = chance.sample([entity for entity in story.cast if entity.shape], 2)
-    steps = [next(step for step in range(CLIP_FRAMES) if _middle_at(story, one, step)) for one in pair]
-    return _compare("when", pair, [str(step + 1) for step in steps], questions, chance)
+    steps = [next(step for step in range(CLIP_FRAMES) if _middle_at(story, entity, step)) for entity in pair]
+    return _compare("when", questions.names(chance, *pair), [step + 1 for step in steps])
 
 
 def _colour(story: Story, questions: StillQuestions, chance: random.Random) -> Ask | None:
@@ -154,11 +155,8 @@ def _meeting(story: Story, questions: StillQuestions, chance: random.Random) -> 
     one, other, _ = chance.choice(story.meetings)
     if chance.random() < 0.5:
         one, other = other, one
-    found = [questions.refer(chance, entity, "name") for entity in (one, other)]
-    if found[0] is None or found[1] is None:
-        return None
-    slots = {"ref": found[0][0], "other": found[1][0]}
-    return _course("meeting", slots, [YES_NO[_apart(one, other, step) != "0"] for step in range(CLIP_FRAMES)])
+    slots = questions.names(chance, one, other)
+    return _course("meeting", slots, [YES_NO[_apart(one, other, step) > 0] for step in range(CLIP_FRAMES)])
 
 
 def _scene(story: Story, _: StillQuestions, __: random.Random) -> Ask | None:
@@ -168,18 +166,14 @@ def _scene(story: Story, _: StillQuestions, __: random.Random) -> Ask | None:
     return _course("scene", {}, [str(sum(shot.start <= step for shot in story.shots)) for step in range(CLIP_FRAMES)])
 
 
-def _course(kind: str, slots: dict[str, str], values: list[str], forgiven: tuple[str, ...] = ()) -> Ask:
-    return Ask("course", f"course {kind}", slots, ", ".join(values), forgiven=forgiven)
+def _course(kind: str, slots: dict[str, str] | None, values: list[str], forgiven: tuple[str, ...] = ()) -> Ask | None:
+    """What is so in each frame; nothing where there are no words for what it is about."""
+    return None if slots is None else Ask("course", f"course {kind}", slots, ", ".join(values), forgiven=forgiven)
 
 
-def _compare(
-    wording: str, pair: list[Entity], values: list[str], questions: StillQuestions, chance: random.Random
-) -> Ask | None:
-    """What is to be said of two things."""
-    found = [questions.refer(chance, entity, "name") for entity in pair]
-    if found[0] is None or found[1] is None:
-        return None
-    return Ask("compare", wording, {"ref": found[0][0], "other": found[1][0]}, ", ".join(values))
+def _compare(wording: str, slots: dict[str, str] | None, values: list[int]) -> Ask | None:
+    """A number for each of two things, likewise."""
+    return None if slots is None else Ask("compare", wording, slots, ", ".join(map(str, values)))
 
 
 def _followed(story: Story, questions: StillQuestions, chance: random.Random) -> tuple[Entity, str] | None:
@@ -219,11 +213,11 @@ def _middle_at(story: Story, entity: Entity, step: int) -> tuple[float, float] |
     return x, y
 
 
-def _apart(one: Entity, other: Entity, step: float) -> str:
-    """The larger gap between the boxes of two things across and down, in parts of the frame begun."""
+def _apart(one: Entity, other: Entity, step: float) -> int:
+    """The larger gap between the boxes of two things across and down, in parts of the frame begun; 0 if they touch."""
     pairs = zip(one.thing.at(step), other.thing.at(step), reach(one.thing), reach(other.thing), strict=True)
     gap = max(abs(here - there) - own - theirs for here, there, own, theirs in pairs)
-    return str(max(0, math.ceil(gap * _PARTS)))
+    return max(0, math.ceil(gap * _PARTS))
 
 
 _OF_STORIES: tuple[StoryLesson, ...] = (

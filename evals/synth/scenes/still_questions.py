@@ -185,6 +185,13 @@ class StillQuestions:
             found.append((f"{own} {chance.choice(_BESIDE)} the {beside.colour} {beside.shape}", used))
         return chance.choice(found) if found else None
 
+    def names(self, chance: random.Random, one: Entity, other: Entity) -> dict[str, str] | None:
+        """Words for each of two things, as slots of a wording."""
+        found = [self.refer(chance, entity, "name") for entity in (one, other)]
+        if found[0] is None or found[1] is None:
+            return None
+        return {"ref": found[0][0], "other": found[1][0]}
+
     def _beside(self, entity: Entity) -> Entity | None:
         """A shape to which ``entity`` is clearly the nearest thing, and that nothing else is called by."""
         for other in self._shapes:

@@ -299,7 +299,7 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
         "From 0 to 8, what distance do the {ref} and the {other} move?",
         "How far does each of the {ref} and the {other} move, from 0 to 8?",
     ),
-    "gap": (
+    "course gap": (
         "How far apart are the {ref} and the {other} in each picture, from 0 to 8?",
         "Picture by picture, from 0 to 8: how far is the {ref} from the {other}?",
         "Follow how far the {ref} is from the {other}, from 0 to 8.",

@@ -106,7 +106,7 @@ def test_how_far_two_things_move(clips: list[Sample]) -> None:
 
 
 def test_how_far_apart_two_things_are(clips: list[Sample]) -> None:
-    found = _lessons(clips, "gap")
+    found = _lessons(clips, "course gap")
     for sample, turn, gaps in found:
         masks = [_mask(sample, name) for name in NAME.findall(turn.question)]
         for said, one, other in zip(gaps, *masks, strict=True):
