@@ -31,4 +31,8 @@ CHANGES = (
     Change("holitom", "hardly anything is taken for still", {"tau": 0.95}),
     Change("holitom", "no step inside the decoder", {"inner_keep": 1.0}),
     Change("holitom", "clusters are their centres", {"centre": 1.0}),
+    Change("aim", "no tokens dropped inside the decoder", {"first": 1.0, "stop": 1.0}),
+    Change("aim", "walks compared with even attention", {"score": "null"}),
+    # As much work, but none of it ranked by the first layer; for the nano's six layers.
+    Change("psigmoid", "first ranking by layer 1", {"schedule": (1.0, 1.0, 0.25, 0.25, 0.25, 0.25)}, keep=0.5),
 )
