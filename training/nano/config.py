@@ -200,7 +200,6 @@ _CLIPS = Stage(
         Mix(share=0.6, turns=10, lessons=1, caption=0.2, drop=0.4),
         Mix(scale="far", share=0.08, turns=12),
     ),
-    rate=7e-4,
     tower=0.2,
     dense=0.1,
     words=0.2,
@@ -212,7 +211,7 @@ _MORE = (
     replace(_TOWER, name="heads", share=0.02, tower=0.0),
     replace(_MATCH, name="sharpen", share=0.15, rate=7e-4, tower=1.0),
     replace(_ANSWERS, share=0.3, rate=7e-4),
-    replace(_CLIPS, share=0.53),
+    replace(_CLIPS, share=0.53, rate=7e-4),
 )
 _REMARK = (
     "What is taught grew on the way: captions came more often from the first run's `answers` on; batches with dropped "
