@@ -97,10 +97,10 @@ class Eyes:
     def dense(self, batch: Batch, seen: Seen) -> Tensor:
         """Cross entropy of the readings of every patch, a mean over the kinds of labels."""
         found = []
+        labels = {kind: self.labels(batch, kind) for kind in CLASSES}
         for kind, reading in seen.readings.items():
             weight = torch.ones(reading.shape[-1], device=self.device)
             weight[0] = _NOTHING
-            labels = {kind: self.labels(batch, kind) for kind in CLASSES}
             logits = self._forgiving(kind, reading, labels)
             found.append(F.cross_entropy(logits.flatten(0, -2), labels[kind].flatten(), weight=weight))
         return torch.stack(found).mean()
