@@ -33,6 +33,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--processes", type=int, help="processes that share a step, of one thread each (default: one a core)"
     )
+    parser.add_argument("--plain", action="store_true", help="do not compile layers, even where there is a compiler")
     parser.add_argument("--speed", type=float, metavar="SECONDS", help="only measure how fast each stage is")
     return parser.parse_args(arguments)
 
@@ -51,13 +52,23 @@ def _run(options: argparse.Namespace) -> None:
     if options.speed is not None:
         from training.nano.speed import speeds
 
-        for row in speeds(chosen, out, options.speed, device=options.device, processes=processes):
+        for row in speeds(
+            chosen, out, options.speed, device=options.device, processes=processes, fused=not options.plain
+        ):
             _tell(row)
         return
     from training.nano.loop import Training
     from training.nano.release import release
 
-    training = Training(chosen, out, resume=options.resume, device=options.device, processes=processes, tell=_tell)
+    training = Training(
+        chosen,
+        out,
+        resume=options.resume,
+        device=options.device,
+        processes=processes,
+        fused=not options.plain,
+        tell=_tell,
+    )
     training.run()
     torch.set_num_threads(processes)
     _tell({"event": "released", "folder": str(release(training, out / "checkpoint"))})

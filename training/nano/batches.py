@@ -72,6 +72,7 @@ class Batch:
         forgiven: ``[B, L, K]``, tokens besides ``target`` that are not taken for wrong, see `Turn`; -1 where none are.
         families: the family of each question of each sample.
         labels: ``[B, T, 8, 8]`` for each kind of dense label.
+        courses: likewise for what has become of things; of near clips alone.
         caption: ``[B, C]``, the tokens of the captions with their end; padded with 0.
         keep: the share of visual tokens that the decoder gets.
         rank: float32 ``[B, T, 8, 8]``, the patches in the order in which they are kept, the largest first.
@@ -87,6 +88,7 @@ class Batch:
     forgiven: Ints
     families: tuple[tuple[str, ...], ...]
     labels: dict[str, npt.NDArray[np.int64]]
+    courses: dict[str, npt.NDArray[np.int64]]
     caption: Ints
     keep: float
     rank: npt.NDArray[np.float32]
@@ -104,6 +106,7 @@ class Batch:
             times=self.times[rows],
             families=self.families[rows],
             labels={kind: labels[rows] for kind, labels in self.labels.items()},
+            courses={kind: labels[rows] for kind, labels in self.courses.items()},
             caption=self.caption[rows],
             rank=self.rank[rows],
             **text,
@@ -173,6 +176,7 @@ def pack(
         forgiven=_forgiven([row[4] for row in rows]),
         families=tuple(tuple(turn.family for turn in asked) for asked in turns),
         labels=labels,
+        courses={kind: np.stack([sample.courses[kind] for sample in samples]) for kind in samples[0].courses},
         caption=_padded([[*ids, end] for ids in captions], 0),
         keep=keep,
         rank=rank,

@@ -25,8 +25,8 @@ class Sizes:
 
     family: Literal["llava", "qwen2_5_vl"] = "llava"
     vision: tuple[int, int, int, int] = (224, 5, 7, 672)
-    text: tuple[int, int, int, int] = (256, 6, 8, 512)
-    groups: int = 4
+    text: tuple[int, int, int, int] = (256, 6, 4, 512)
+    groups: int = 2
     search: tuple[int, int, int, int] | None = (128, 2, 4, 384)
     space: int = 128
     vocabulary: int = 1536
@@ -66,7 +66,7 @@ class Stage:
     Attributes:
         share: its part of the whole time or of all steps.
         rate: highest learning rate; ``tower`` is the factor of the vision tower's, 0 holds it fixed.
-        language, dense, words, contrast: weights of the losses; 0 leaves the loss out.
+        language, dense, words, contrast, course: weights of the losses; 0 leaves the loss out.
         warmup: part of the stage in which the learning rate rises.
     """
 
@@ -79,6 +79,7 @@ class Stage:
     dense: float = 0.0
     words: float = 0.0
     contrast: float = 0.0
+    course: float = 0.0
     warmup: float = 0.05
 
 
@@ -146,7 +147,7 @@ class Recipe:
 # Seeing comes first and alone: beside the noise of matching captions a tower takes many times as long to tell shapes.
 _TOWER = Stage(
     "tower",
-    share=0.34,
+    share=30,
     mixes=(
         Mix(turns=0),
         Mix(scale="far", share=0.1, turns=0),
@@ -157,30 +158,32 @@ _TOWER = Stage(
 )
 _MATCH = Stage(
     "match",
-    share=0.07,
+    share=8,
     mixes=(
         Mix(batch=64, turns=0),
         Mix(scale="far", share=0.25, batch=64, turns=0),
-        Mix("clip", share=0.35, batch=16, turns=0),
+        Mix("clip", share=0.5, batch=16, turns=0),
     ),
     tower=0.5,
     language=0.0,
     dense=1.0,
     words=0.5,
     contrast=0.5,
+    course=0.5,
 )
 _CAPTION = Stage(
     "caption",
-    share=0.06,
-    mixes=(Mix(turns=0, caption=1.0), Mix("clip", share=0.15, batch=8, turns=0, caption=1.0)),
+    share=6,
+    mixes=(Mix(turns=0, caption=1.0), Mix("clip", share=0.3, batch=8, turns=0, caption=1.0)),
     tower=0.3,
     dense=0.3,
     words=0.3,
     contrast=0.1,
+    course=0.5,
 )
 _ANSWERS = Stage(
     "answers",
-    share=0.27,
+    share=24,
     mixes=(
         Mix(turns=10, lessons=1, caption=0.2, drop=0.3),
         Mix(scale="far", share=0.08, turns=12),
@@ -190,10 +193,11 @@ _ANSWERS = Stage(
     dense=0.2,
     words=0.2,
     contrast=0.1,
+    course=0.5,
 )
 _CLIPS = Stage(
     "clips",
-    share=0.26,
+    share=23,
     mixes=(
         Mix("clip", share=1.0, batch=8, turns=8, lessons=4, caption=0.2, drop=0.6),
         Mix("clip", scale="far", share=0.08, batch=8, turns=12),
@@ -204,6 +208,7 @@ _CLIPS = Stage(
     dense=0.1,
     words=0.2,
     contrast=0.1,
+    course=0.5,
 )
 # Released checkpoints have no heads for dense labels; training that goes on from one makes new ones first. Then its
 # tower learns once more alone: pictures that nothing is asked about cost an eighth.
@@ -228,7 +233,7 @@ _TINY = (
 )
 
 RECIPES: dict[str, Recipe] = {
-    "nano": Recipe("nano", Sizes(), _STAGES, steps=16000),
+    "nano": Recipe("nano", Sizes(), _STAGES, steps=9100),
     "nano-more": Recipe("nano-more", Sizes(), _MORE, minutes=120, model="nano", start="nano", remark=_REMARK),
     "nano-qwen": Recipe(
         "nano-qwen",

@@ -40,7 +40,7 @@ class Crew:
             for parameter, view in zip(self._parameters, _views(shared, self._parameters), strict=True):
                 parameter.data = view
             for _ in range(processes - 1):
-                self._helpers.append(_Helper(sizes, vocabulary, learner.half, shared, self._parameters))
+                self._helpers.append(_Helper(sizes, vocabulary, learner, shared, self._parameters))
 
     def learn(self, batch: Batch, stage: Stage) -> dict[str, float]:
         """As `Learner.learn`; what compares samples with each other compares those of a part.
@@ -84,7 +84,7 @@ class _Helper:
     """
 
     def __init__(
-        self, sizes: Sizes, vocabulary: Path, half: bool, shared: Tensor, parameters: Sequence[Tensor]
+        self, sizes: Sizes, vocabulary: Path, learner: Learner, shared: Tensor, parameters: Sequence[Tensor]
     ) -> None:
         # Fresh interpreters: a fork of a process whose torch threads run may hang.
         context = multiprocessing.get_context("spawn")
@@ -92,7 +92,10 @@ class _Helper:
         self.gradients = _views(found, parameters)
         self._pipe, other = context.Pipe()
         self._process = context.Process(
-            target=_work, args=(other, sizes, vocabulary, half, shared, found), name="gradients", daemon=True
+            target=_work,
+            args=(other, sizes, vocabulary, learner.half, learner.fused, shared, found),
+            name="gradients",
+            daemon=True,
         )
         self._process.start()
         other.close()
@@ -111,10 +114,12 @@ class _Helper:
         self._process.join()
 
 
-def _work(pipe: Connection, sizes: Sizes, vocabulary: Path, half: bool, shared: Tensor, found: Tensor) -> None:
+def _work(
+    pipe: Connection, sizes: Sizes, vocabulary: Path, half: bool, fused: bool, shared: Tensor, found: Tensor
+) -> None:
     """Finds gradients until nobody asks any more."""
     torch.set_num_threads(1)
-    learner = Learner(build(sizes, Tokenizer.from_file(str(vocabulary))), half=half)
+    learner = Learner(build(sizes, Tokenizer.from_file(str(vocabulary))), half=half, fused=fused)
     parameters = list(learner.parts.parameters())
     gradients = _views(found, parameters)
     for parameter, view in zip(parameters, _views(shared, parameters), strict=True):

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.nano.attention import BY_ROWS
+from training.nano.attention import BY_ROWS, fuse
 from training.nano.batches import Batch
 from training.nano.config import Stage
 from training.nano.eyes import Eyes, Seen
 from training.nano.models import Models
-from training.nano.voice import Voice
+from training.nano.voice import Spoken, Voice
 
 #: Tokens that go through the decoder together on a processor.
 _CHUNK = 2048
@@ -25,13 +25,15 @@ class Learner:
 
     Args:
         half: whether matrices are multiplied in bfloat16.
+        fused: whether layers are compiled on a processor that has a compiler, see `fuse`.
     """
 
-    def __init__(self, models: Models, device: str = "cpu", *, half: bool = False) -> None:
-        self.models, self.device, self.half = models, torch.device(device), half
+    def __init__(self, models: Models, device: str = "cpu", *, half: bool = False, fused: bool = False) -> None:
+        self.models, self.device, self.half, self.fused = models, torch.device(device), half, fused
         self.parts = models.parts().to(self.device).train()
         if self.device.type == "cpu":
             models.host.set_attn_implementation(BY_ROWS)
+            self.fused = fused and fuse(models)
         self.eyes, self.voice = Eyes(models, self.device), Voice(models, self.device)
 
     def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
@@ -39,9 +41,9 @@ class Learner:
         with self._precision():
             seen = self.eyes.see(batch, cls=stage.contrast > 0)
             found = self._seeing(batch, seen, stage)
-            if stage.language > 0 and batch.ids.size:
-                logits, wanted = self.voice.speak(batch, seen.tokens)
-                found["language"] = F.cross_entropy(self.voice.forgiving(batch, logits).float(), wanted)
+            if speaks(batch, stage) or compares(batch, stage):
+                spoken = self.voice.speak(batch, seen.tokens)
+                found |= self._speaking(batch, spoken, stage, max(1, len(spoken.wanted)))
         return found
 
     def hold_tower(self, held: bool) -> None:
@@ -64,31 +66,46 @@ class Learner:
         if found:
             outputs.append(total(found, stage))
             gradients.append(torch.full_like(outputs[0], weight))
-        if stage.language > 0 and batch.ids.size:
+        if speaks(batch, stage) or compares(batch, stage):
             tokens = seen.tokens.detach().requires_grad_()
-            values["language"] = self._learn_to_speak(batch, tokens, weight * stage.language)
+            values |= self._learn_to_speak(batch, tokens, stage, weight)
             assert tokens.grad is not None
             outputs.append(seen.tokens)
             gradients.append(tokens.grad)
         torch.autograd.backward(outputs, gradients)
         return values
 
-    def _learn_to_speak(self, batch: Batch, tokens: Tensor, weight: float) -> float:
-        """As `learn`, for the language alone; the gradient of the pictures' tokens is left at ``tokens``."""
-        count = int((batch.target >= 0).sum())
+    def _learn_to_speak(self, batch: Batch, tokens: Tensor, stage: Stage, weight: float) -> dict[str, float]:
+        """As `learn`, for the decoder alone; the gradient of the pictures' tokens is left at ``tokens``."""
+        count = max(1, int((batch.target >= 0).sum()))
         length = self.voice.opening(batch.frames.shape[1])[0].shape[0] + batch.ids.shape[1]
         size = max(1, _CHUNK // length) if self.device.type == "cpu" else len(batch)
-        sum_ = 0.0
+        sums: dict[str, float] = {}
         for start in range(0, len(batch), size):
             rows = slice(start, start + size)
             with self._precision():
                 part = batch.part(rows)
-                logits, wanted = self.voice.speak(part, tokens[rows])
-                logits = self.voice.forgiving(part, logits).float()
-                loss = F.cross_entropy(logits, wanted, reduction="sum") / count
-            (weight * loss).backward()  # type: ignore[no-untyped-call]
-            sum_ += float(loss.detach())
-        return sum_
+                spoken = self.voice.speak(part, tokens[rows])
+                losses = self._speaking(part, spoken, stage, count, len(part) / len(batch))
+            (weight * total(losses, stage)).backward()  # type: ignore[no-untyped-call]
+            sums = {name: sums.get(name, 0.0) + float(loss.detach()) for name, loss in losses.items()}
+        return sums
+
+    def _speaking(
+        self, batch: Batch, spoken: Spoken, stage: Stage, count: int, share: float = 1.0
+    ) -> dict[str, Tensor]:
+        """The losses of the decoder.
+
+        Args:
+            count: tokens that are to be said in the whole batch; ``share``, how much of it this part is.
+        """
+        found = {}
+        if stage.language > 0:
+            logits = self.voice.forgiving(batch, spoken.logits).float()
+            found["language"] = F.cross_entropy(logits, spoken.wanted, reduction="sum") / count
+        if compares(batch, stage):
+            found["course"] = self.voice.course(batch, spoken) * share
+        return found
 
     def _seeing(self, batch: Batch, seen: Seen, stage: Stage) -> dict[str, Tensor]:
         """The losses of the tower and the connector."""
@@ -123,12 +140,16 @@ class Learner:
                 there = labels > 0
                 right[f"patch {kind}"] += int(((reading.argmax(-1) == labels) & there).sum())
                 asked[f"patch {kind}"] += int(there.sum())
-            if not batch.ids.size:
+            if not (batch.ids.size or batch.courses):
                 return right, asked
-            logits, wanted = self.voice.speak(batch, seen.tokens)
+            spoken = self.voice.speak(batch, seen.tokens)
+            for kind, reading, labels in self.voice.courses(batch, spoken):
+                there = labels > 0
+                right[f"course {kind}"] += int(((reading.argmax(-1) == labels) & there).sum())
+                asked[f"course {kind}"] += int(there.sum())
         target = torch.from_numpy(batch.target)
         wrong = torch.zeros_like(target, dtype=torch.bool)
-        wrong[target >= 0] = (logits.argmax(-1) != wanted).cpu()
+        wrong[target >= 0] = (spoken.logits.argmax(-1) != spoken.wanted).cpu()
         for row, families in enumerate(batch.families):
             for number, family in enumerate(families):
                 asked[family] += 1
@@ -137,6 +158,16 @@ class Learner:
 
     def _precision(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()
+
+
+def speaks(batch: Batch, stage: Stage) -> bool:
+    """Whether the decoder learns to say something about a batch."""
+    return stage.language > 0 and batch.ids.size > 0
+
+
+def compares(batch: Batch, stage: Stage) -> bool:
+    """Whether it learns what has become of things in it."""
+    return stage.course > 0 and bool(batch.courses)
 
 
 def total(losses: Mapping[str, Tensor], stage: Stage) -> Tensor:

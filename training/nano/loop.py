@@ -37,6 +37,7 @@ class Training:
         resume: whether to go on with what is in it; otherwise it is begun anew.
         device: ``auto`` takes a GPU if there is one.
         processes: how many share the work of a step, see `Crew`.
+        fused: whether layers are compiled, see `Learner`.
         tell: called with every line of the log.
     """
 
@@ -48,6 +49,7 @@ class Training:
         resume: bool = False,
         device: str = "auto",
         processes: int = 1,
+        fused: bool = False,
         tell: Callable[[Row], None] | None = None,
     ) -> None:
         self.recipe, self.out, self._tell, self._processes = recipe, out, tell, processes
@@ -67,7 +69,7 @@ class Training:
             models = build(recipe.sizes, self._vocabulary())
             if self._start is not None and not resume:
                 start(models, self._start)
-            self.learner = Learner(models, device, half=multiplies_half(device))
+            self.learner = Learner(models, device, half=multiplies_half(device), fused=fused)
         self._optimizer = Optimizer(self.learner.parts, recipe.decay)
         self._average = state.Average(self.learner.parts, recipe.ema)
         self.progress = state.Progress()

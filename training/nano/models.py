@@ -25,7 +25,7 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from evals.synth.scenes import CLASSES, PATCH, SIDE
+from evals.synth.scenes import CLASSES, COURSES, PATCH, SIDE
 from tools.errors import BadInput
 from training.nano.config import Sizes
 from training.nano.vocabulary import (
@@ -61,17 +61,19 @@ class Models:
         host: the vision-language model.
         search: CLIP around the host's own vision tower, None without one.
         heads: what is read off every visual token while the tower learns; not exported.
+        courses: the same of what has become of the thing that it shows, read off the decoder's middle; not exported.
         tokenizer: the tokens of both.
     """
 
     host: Any
     search: Any | None
     heads: nn.ModuleDict
+    courses: nn.ModuleDict
     tokenizer: Tokenizer
 
     def parts(self) -> nn.ModuleDict:
         """All that is trained, each parameter once."""
-        parts = {"host": self.host, "heads": self.heads}
+        parts = {"host": self.host, "heads": self.heads, "courses": self.courses}
         if self.search is not None:
             parts["search"] = self.search
         return nn.ModuleDict(parts)
@@ -86,7 +88,8 @@ def build(sizes: Sizes, tokenizer: Tokenizer) -> Models:
     # A Qwen token stands for 2 x 2 patches and is asked for all four.
     width, patches = (sizes.vision[0], 1) if sizes.family == "llava" else (sizes.text[0], 4)
     heads = nn.ModuleDict({kind: nn.Linear(width, patches * len(names)) for kind, names in CLASSES.items()})
-    return Models(host, _search(sizes, host, tokenizer), heads, tokenizer)
+    courses = nn.ModuleDict({kind: nn.Linear(sizes.text[0], patches * len(names)) for kind, names in COURSES.items()})
+    return Models(host, _search(sizes, host, tokenizer), heads, courses, tokenizer)
 
 
 def _begin(host: Any) -> None:

@@ -11,7 +11,9 @@ from training.nano.loop import Row, Training
 _WARM = 2
 
 
-def speeds(recipe: Recipe, out: Path, seconds: float, *, device: str = "auto", processes: int = 1) -> Iterator[Row]:
+def speeds(
+    recipe: Recipe, out: Path, seconds: float, *, device: str = "auto", processes: int = 1, fused: bool = False
+) -> Iterator[Row]:
     """A row for each kind of batch of each stage, trained on its own for ``seconds``."""
     for stage in recipe.stages:
         for mix in stage.mixes:
@@ -26,7 +28,7 @@ def speeds(recipe: Recipe, out: Path, seconds: float, *, device: str = "auto", p
                 save_minutes=1e9,
             )
             lines: list[Row] = []
-            Training(alone, out / "speed", device=device, processes=processes, tell=lines.append).run()
+            Training(alone, out / "speed", device=device, processes=processes, fused=fused, tell=lines.append).run()
             steps = [line for line in lines if line["event"] == "step"][_WARM:]
             if not steps:
                 yield {"stage": stage.name, "batch": f"{mix.kind} {mix.scale}", "steps": 0}

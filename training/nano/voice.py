@@ -1,5 +1,9 @@
 """What the decoder says to a batch: many questions behind the same pictures, each as if it were alone."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -8,9 +12,25 @@ from torch.nn import functional as F
 
 from training.nano.attention import NEVER
 from training.nano.batches import Batch
-from training.nano.eyes import by_token
+from training.nano.eyes import NOTHING, by_token
 from training.nano.models import GRID, Models
 from training.nano.vocabulary import IMAGE, IMAGE_PAD, OPENING, VIDEO_PAD, VISION_END, VISION_START, id_of
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What the decoder makes of a batch.
+
+    Attributes:
+        logits: ``[M, V]`` where an answer's tokens are to be said; ``wanted`` ``[M]`` are those tokens.
+        middle: ``[B, K, D]``, what its middle layer makes of the pictures' tokens that it got.
+        cells: ``[B, K]``, which tokens those are.
+    """
+
+    logits: Tensor
+    wanted: Tensor
+    middle: Tensor
+    cells: Tensor
 
 
 class Voice:
@@ -20,28 +40,67 @@ class Voice:
         self.models, self.device = models, device
         self.llava = models.host.config.model_type == "llava"
 
-    def speak(self, batch: Batch, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits ``[M, V]`` where an answer's tokens are to be said, and those tokens ``[M]``; from the pictures'
-        tokens ``[B, N, D]``."""
+    def speak(self, batch: Batch, tokens: Tensor) -> Spoken:
+        """Runs the decoder over the pictures' tokens ``[B, N, D]`` and what is asked about them."""
         model = self.models.host.model
         opening, visual = self.opening(batch.frames.shape[1])
         before, after = self._positions(batch, opening)
         prefix = model.language_model.embed_tokens(opening).expand(len(batch), -1, -1).to(tokens.dtype)
         prefix = prefix.clone()
         prefix[:, visual] = tokens
+        number = torch.full_like(opening, -1)
+        number[visual] = torch.arange(len(visual), device=self.device)
+        cells = number.expand(len(batch), -1)
         if (there := self._kept(batch, len(opening), visual)) is not None:
             prefix = prefix.gather(1, there[..., None].expand(-1, -1, prefix.shape[-1]))
             before = before.gather(-1, there.expand(*before.shape[:-1], -1))
+            cells = number[there]
         text = model.language_model.embed_tokens(self._tensor(batch.ids)).to(prefix.dtype)
-        hidden = model.language_model(
-            inputs_embeds=torch.cat([prefix, text], dim=1),
-            attention_mask=self._mask(batch, prefix.shape[1], prefix.dtype),
-            position_ids=torch.cat([before, after], dim=-1),
-            use_cache=False,
-        ).last_hidden_state[:, prefix.shape[1] :]
+        with self._middle() as found:
+            hidden = model.language_model(
+                inputs_embeds=torch.cat([prefix, text], dim=1),
+                attention_mask=self._mask(batch, prefix.shape[1], prefix.dtype),
+                position_ids=torch.cat([before, after], dim=-1),
+                use_cache=False,
+            ).last_hidden_state[:, prefix.shape[1] :]
         target = self._tensor(batch.target)
         said = target >= 0
-        return self.models.host.lm_head(hidden[said]), target[said]
+        (middle,), shown = found, cells >= 0
+        middle = middle[:, : prefix.shape[1]][shown].view(len(batch), -1, middle.shape[-1])
+        return Spoken(self.models.host.lm_head(hidden[said]), target[said], middle, cells[shown].view(len(batch), -1))
+
+    def course(self, batch: Batch, spoken: Spoken) -> Tensor:
+        """Cross entropy of what the middle of the decoder tells of what has become of things, a mean over its kinds.
+
+        Frames are compared there or nowhere: a tower sees each on its own.
+        """
+        found = []
+        for _, reading, labels in self.courses(batch, spoken):
+            weight = torch.ones(reading.shape[-1], device=self.device)
+            weight[0] = NOTHING
+            losses = F.cross_entropy(reading.flatten(0, -2).float(), labels.flatten(), weight=weight, reduction="none")
+            # A mean over samples of means over patches, which does not depend on who else is in the batch.
+            found.append((losses.view(len(batch), -1).sum(1) / weight[labels].flatten(1).sum(1)).mean())
+        return torch.stack(found).mean()
+
+    def courses(self, batch: Batch, spoken: Spoken) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """For each kind of course its readings ``[B, K, patches, classes]`` and its classes ``[B, K, patches]``."""
+        patches = 1 if self.llava else 4
+        for kind, labels in batch.courses.items():
+            classes = by_token(self._tensor(labels), merged=not self.llava)
+            classes = classes.gather(1, spoken.cells[..., None].expand(-1, -1, patches))
+            yield kind, self.models.courses[kind](spoken.middle).unflatten(-1, (patches, -1)), classes
+
+    @contextmanager
+    def _middle(self) -> Iterator[list[Tensor]]:
+        """Collects what the decoder's middle layer makes of everything."""
+        found: list[Tensor] = []
+        layers = self.models.host.model.language_model.layers
+        hook = layers[(len(layers) - 1) // 2].register_forward_hook(lambda _, __, output: found.append(output))
+        try:
+            yield found
+        finally:
+            hook.remove()
 
     def forgiving(self, batch: Batch, logits: Tensor) -> Tensor:
         """The logits that `speak` gave without the tokens that are not taken for wrong."""

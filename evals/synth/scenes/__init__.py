@@ -3,11 +3,12 @@
 from evals.synth.scenes.benchmark import Film, Needle, NeedleTruth, benchmark, needles_path
 from evals.synth.scenes.sample import CLIP_FRAMES, PATCH, SIDE, Sample, Scale, Turn
 from evals.synth.scenes.scenes import Scenes
-from evals.synth.scenes.vocabulary import CLASSES, SPLITS, Split
+from evals.synth.scenes.vocabulary import CLASSES, COURSES, SPLITS, Split
 
 __all__ = [
     "CLASSES",
     "CLIP_FRAMES",
+    "COURSES",
     "PATCH",
     "SIDE",
     "SPLITS",

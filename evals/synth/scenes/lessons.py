@@ -11,23 +11,18 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from evals.synth.scenes.asking import YES_NO, Ask
+from evals.synth.scenes.courses import DIRECTIONS, NOWHERE, PARTS, apart, way
 from evals.synth.scenes.render import reach
 from evals.synth.scenes.sample import CLIP_FRAMES
 from evals.synth.scenes.still_questions import StillQuestions
 from evals.synth.scenes.stills import Entity, Still
-from evals.synth.scenes.stories import DIRECTIONS, Story
+from evals.synth.scenes.stories import Story
 from evals.synth.scenes.vocabulary import Universe, place_of
 
-#: What is said of a thing that is outside the frame, or not there yet.
-NOWHERE = "nowhere"
 #: How far a thing reaches into the frame at least to be somewhere.
 _SEEN = 0.03
 #: How far apart, in a row, the middles of neighbours are at least.
 _GAP = 0.06
-#: How far from where it was first a thing has moved.
-_MOVED = 0.07
-#: Lengths are told in eighths of the frame, which are its patches.
-_PARTS = 8
 
 StoryLesson = Callable[[Story, StillQuestions, random.Random], Ask | None]
 
@@ -80,7 +75,7 @@ def _column(story: Story, questions: StillQuestions, chance: random.Random) -> A
         # Rather along the way that things go.
         axis = next((DIRECTIONS[way][0] for way in story.directions.values() if way != NOWHERE), axis)
     values = [
-        NOWHERE if (at := _middle_at(story, entity, step)) is None else str(min(int(at[axis] * _PARTS), _PARTS - 1) + 1)
+        NOWHERE if (at := _middle_at(story, entity, step)) is None else str(min(int(at[axis] * PARTS), PARTS - 1) + 1)
         for step in range(CLIP_FRAMES)
     ]
     return _course("column" if axis == 0 else "row", {"ref": ref}, values)
@@ -92,7 +87,7 @@ def _motion(story: Story, questions: StillQuestions, chance: random.Random) -> A
     if found is None:
         return None
     entity, ref = found
-    steps = [_way(entity.thing.at(0), entity.thing.at(step)) for step in range(CLIP_FRAMES)]
+    steps = [way(entity.thing.at(0), entity.thing.at(step)) for step in range(CLIP_FRAMES)]
     return _course("motion", {"ref": ref}, steps)
 
 
@@ -102,7 +97,7 @@ def _distance(story: Story, questions: StillQuestions, chance: random.Random) ->
         return None
     pair = chance.sample(list(story.directions), 2)
     ways = [(one.thing.at(0), one.thing.at(CLIP_FRAMES - 1)) for one in pair]
-    return _compare("distance", questions.names(chance, *pair), [round(math.dist(*way) * _PARTS) for way in ways])
+    return _compare("distance", questions.names(chance, *pair), [round(math.dist(*way) * PARTS) for way in ways])
 
 
 def _gap(story: Story, questions: StillQuestions, chance: random.Random) -> Ask | None:
@@ -114,7 +109,7 @@ def _gap(story: Story, questions: StillQuestions, chance: random.Random) -> Ask 
         return None
     one, other = pair
     slots = questions.names(chance, one, other)
-    return _course("gap", slots, [str(_apart(one, other, step)) for step in range(CLIP_FRAMES)])
+    return _course("gap", slots, [str(apart(one.thing, other.thing, step)) for step in range(CLIP_FRAMES)])
 
 
 def _when(story: Story, questions: StillQuestions, chance: random.Random) -> Ask | None:
@@ -156,7 +151,7 @@ def _meeting(story: Story, questions: StillQuestions, chance: random.Random) -> 
     if chance.random() < 0.5:
         one, other = other, one
     slots = questions.names(chance, one, other)
-    return _course("meeting", slots, [YES_NO[_apart(one, other, step) > 0] for step in range(CLIP_FRAMES)])
+    return _course("meeting", slots, [YES_NO[apart(one.thing, other.thing, step) > 0] for step in range(CLIP_FRAMES)])
 
 
 def _scene(story: Story, _: StillQuestions, __: random.Random) -> Ask | None:
@@ -187,15 +182,6 @@ def _followed(story: Story, questions: StillQuestions, chance: random.Random) ->
     return (entity, found[0]) if found else None
 
 
-def _way(start: tuple[float, float], end: tuple[float, float]) -> str:
-    """The direction from one point to another."""
-    gaps = [there - here for here, there in zip(start, end, strict=True)]
-    axis = int(abs(gaps[1]) > abs(gaps[0]))
-    if abs(gaps[axis]) < _MOVED:
-        return NOWHERE
-    return next(way for way, (along, sign) in DIRECTIONS.items() if along == axis and sign * gaps[axis] > 0)
-
-
 def _place_at(story: Story, entity: Entity, step: int) -> str:
     middle = _middle_at(story, entity, step)
     return NOWHERE if middle is None else place_of(*middle)
@@ -211,13 +197,6 @@ def _middle_at(story: Story, entity: Entity, step: int) -> tuple[float, float] |
         return None
     x, y = (min(max(at, 0.0), 1.0) for at in middle)
     return x, y
-
-
-def _apart(one: Entity, other: Entity, step: float) -> int:
-    """The larger gap between the boxes of two things across and down, in parts of the frame begun; 0 if they touch."""
-    pairs = zip(one.thing.at(step), other.thing.at(step), reach(one.thing), reach(other.thing), strict=True)
-    gap = max(abs(here - there) - own - theirs for here, there, own, theirs in pairs)
-    return max(0, math.ceil(gap * _PARTS))
 
 
 _OF_STORIES: tuple[StoryLesson, ...] = (

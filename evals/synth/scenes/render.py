@@ -15,7 +15,7 @@ from evals.synth.scenes.outlines import Font, Outline, shape_outline, text_outli
 from evals.synth.scenes.vocabulary import CLASS_OF, COLOURS, RGB
 from evals.synth.scenes.world import Shot, Thing, World, Writing
 
-Labels = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
+Labels = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
 Box = tuple[float, float, float, float]
 Rings = Sequence[tuple[int, int]]
 
@@ -65,13 +65,15 @@ class Painter:
         return canvas
 
     def labels(self, time: float, patch: int) -> Labels:
-        """Classes of colour, shape and glyph of what covers most of each ``patch``-pixel square, background aside."""
+        """Classes of colour, shape and glyph of what covers most of each ``patch``-pixel square, background aside, and
+        which of the shot's things that is, counted from 1."""
         things = np.zeros((self._height, self._width), np.uint8)
         glyphs = np.zeros_like(things)
-        colours, shapes, written = [0], [0], False
-        for thing in self._world.shot_at(time).things:
+        numbers, colours, shapes, written = [0], [0], [0], False
+        for number, thing in enumerate(self._world.shot_at(time).things, start=1):
             if not thing.there(time):
                 continue
+            numbers.append(number)
             colours.append(CLASS_OF["colour"].get(thing.colour_at(time), 0))
             shapes.append(CLASS_OF["shape"].get(thing.shape or "text", 0))
             solid, corners = _solid(thing, time), self._corners(thing, time)
@@ -84,7 +86,8 @@ class Painter:
             elif written:
                 cv2.fillPoly(glyphs, rings, (0,), shift=_SHIFT)
         most = _most(things, patch, _THING_SHARE)
-        return np.array(colours)[most], np.array(shapes)[most], _most(glyphs, patch, _INK_SHARE)
+        glyph = _most(glyphs, patch, _INK_SHARE)
+        return np.array(colours)[most], np.array(shapes)[most], glyph, np.array(numbers)[most]
 
     def _rest(self, shot: Shot) -> tuple[Pixels, tuple[Thing, ...]]:
         """The backdrop with the things on it that rest, up to the first that does not; and the things from there on."""

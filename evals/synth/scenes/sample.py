@@ -1,6 +1,7 @@
 """One sample: frames, what is asked about them, and what lies in every patch."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -49,6 +50,7 @@ class Sample:
         lessons: turns that only teach, with long answers: what is so in every frame, or of every thing.
         colour, shape, glyph: classes ``[T, 8, 8]`` of what covers most of each patch besides the background, which is
             0 and has a patch only where nothing covers a tenth of it.
+        courses: classes ``[T, 8, 8]`` of what has become of that since the first frame, see `COURSES`; of near clips.
     """
 
     frames: npt.NDArray[np.uint8]
@@ -59,3 +61,4 @@ class Sample:
     shape: npt.NDArray[np.int64]
     glyph: npt.NDArray[np.int64]
     lessons: tuple[Turn, ...] = ()
+    courses: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from evals.synth.scenes.backdrop import Pixels
 from evals.synth.scenes.captions import caption, story_caption
 from evals.synth.scenes.clip_questions import MAKERS as CLIP_MAKERS
 from evals.synth.scenes.clip_questions import ClipQuestions
+from evals.synth.scenes.courses import courses
 from evals.synth.scenes.lessons import still_lessons, story_lessons
 from evals.synth.scenes.pairs import plain_questions
 from evals.synth.scenes.render import Labels, Painter
@@ -72,7 +73,8 @@ class Scenes:
             asked = _turns(ClipQuestions(story, self._universe), CLIP_MAKERS, chance, turns, scale, _SEARCHES["clip"])
         world = story.world if scale == "near" else set_back(story.world, chance)[0]
         steps = np.arange(CLIP_FRAMES, dtype=np.float64)
-        sample = _sample(world, steps, story_caption(story), asked, Wear(chance) if self._split == "train" else None)
+        wear = Wear(chance) if self._split == "train" else None
+        sample = _sample(world, steps, story_caption(story), asked, wear, compared=scale == "near")
         # A story's clock counts frames; how long they last is left open.
         sample = replace(sample, times=steps * round(chance.uniform(0.25, 1.0), 2))
         chance = self._chance("lessons of clip", index, scale)
@@ -118,7 +120,13 @@ def _teaching(sample: Sample, lessons: list[Ask], chance: random.Random) -> Samp
 
 
 def _sample(
-    world: World, times: npt.NDArray[np.float64], text: str, turns: tuple[Turn, ...], wear: Wear | None
+    world: World,
+    times: npt.NDArray[np.float64],
+    text: str,
+    turns: tuple[Turn, ...],
+    wear: Wear | None,
+    *,
+    compared: bool = False,
 ) -> Sample:
     side = round(SIDE * wear.detour) if wear else SIDE
     painter = Painter(world, side, side)
@@ -126,5 +134,6 @@ def _sample(
     frames: list[Pixels] = [wear.apply(picture, SIDE) for picture in drawn] if wear else drawn
     labeller = painter if side == SIDE else Painter(world, SIDE, SIDE)
     labels: list[Labels] = [labeller.labels(float(time), PATCH) for time in times]
-    colour, shape, glyph = (np.stack(kind) for kind in zip(*labels, strict=True))
-    return Sample(np.stack(frames), times, text, turns, colour, shape, glyph)
+    colour, shape, glyph, thing = (np.stack(kind) for kind in zip(*labels, strict=True))
+    told = courses(world, times.tolist(), thing) if compared else {}
+    return Sample(np.stack(frames), times, text, turns, colour, shape, glyph, courses=told)

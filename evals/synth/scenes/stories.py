@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from evals.synth.scenes.backdrop import random_backdrop, showing
+from evals.synth.scenes.courses import DIRECTIONS
 from evals.synth.scenes.layout import clear_of_lines, height_of
 from evals.synth.scenes.render import reach
 from evals.synth.scenes.sample import CLIP_FRAMES
@@ -12,8 +13,7 @@ from evals.synth.scenes.stills import Entity, Still, make_shape, make_writing, r
 from evals.synth.scenes.vocabulary import Universe
 from evals.synth.scenes.world import Backdrop, Shot, World
 
-#: Directions as (axis, sign), and the side of the frame that lies there.
-DIRECTIONS = {"left": (0, -1), "right": (0, 1), "up": (1, -1), "down": (1, 1)}
+#: The side of the frame that lies in each direction.
 SIDES = {"left": "left", "right": "right", "up": "top", "down": "bottom"}
 #: Distances that a slow and a fast thing cover in a clip.
 _SLOW, _FAST = (0.2, 0.28), (0.52, 0.6)

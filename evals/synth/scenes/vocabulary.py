@@ -44,6 +44,18 @@ CLASS_OF: dict[str, dict[str, int]] = {
     kind: {name: index for index, name in enumerate(names)} for kind, names in CLASSES.items()
 }
 
+#: Likewise of what has become of a thing since the clip began: which way it has moved since it was first seen, how far
+#: in eighths of the frame, in which frame that was, its colour then, whether it touches another, and the scene that it
+#: is in. 0 is nothing of the kind.
+COURSES: dict[str, tuple[str, ...]] = {
+    "way": ("none", "nowhere", "left", "right", "up", "down"),
+    "distance": ("none", *map(str, range(9))),
+    "since": ("none", *map(str, range(1, 9))),
+    "origin": ("none", *COLOURS),
+    "touch": ("none", "no", "yes"),
+    "scene": ("none", "1", "2", "3"),
+}
+
 _WORDS = (
     *("APPLE", "BABY", "BAG", "BALL", "BANK", "BAR", "BED", "BELL", "BIRD", "BLUE", "BOAT", "BOOK", "BOX"),
     *("BREAD", "BUS", "CAFE", "CAKE", "CAR", "CARD", "CAT", "CITY", "CLUB", "COAT", "COLD", "CUP", "DAY", "DESK"),

@@ -168,8 +168,9 @@ def test_what_rests_is_drawn_once_and_later_things_lie_above() -> None:
     assert painter.picture(0.0) is painter.picture(0.5)
     assert (painter.picture(1.0)[25, 25] == COLOURS["blue"]).all()
     assert (painter.picture(0.0)[25, 25] == COLOURS["red"]).all()
-    colour, shape, _ = painter.labels(1.0, 10)
+    colour, shape, _, thing = painter.labels(1.0, 10)
     assert len(np.unique(colour)) == 3
+    assert thing[2].tolist() == [0, 1, 2, 1, 0]
     assert shape.shape == (5, 5)
 
 

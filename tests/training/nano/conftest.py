@@ -24,6 +24,12 @@ def tokenizer() -> Tokenizer:
 
 
 @pytest.fixture(scope="session")
+def sizes() -> dict[str, Sizes]:
+    """The sizes of the models of each family."""
+    return SIZES
+
+
+@pytest.fixture(scope="session")
 def tiny(tokenizer: Tokenizer) -> Callable[[str], Models]:
     """Random models of a family, the same for all tests."""
 

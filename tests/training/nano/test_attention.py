@@ -1,10 +1,18 @@
 """Attention by blocks of rows against torch's own."""
 
+import shutil
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from evals.synth.scenes import Scenes
 from training.nano import attention
+from training.nano.batches import pack
+from training.nano.config import Mix, Sizes, Stage
+from training.nano.learner import Learner
+from training.nano.models import Models, build
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -25,3 +33,21 @@ def test_it_is_attention(monkeypatch: pytest.MonkeyPatch, causal: bool, rows: in
     expected = scaled_dot_product_attention(query, key, value, seen, scale=0.3, enable_gqa=True).transpose(1, 2)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(gradient, torch.autograd.grad(expected.square().sum(), query)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
+def test_fused_layers_learn_the_same(tiny: Callable[[str], Models], sizes: dict[str, Sizes]) -> None:
+    plain = Learner(tiny("llava"))
+    fused = Learner(build(sizes["llava"], plain.models.tokenizer), fused=True)
+    assert fused.fused
+    fused.parts.load_state_dict(plain.parts.state_dict())
+    samples = [Scenes("train").clip(index, turns=2) for index in range(2)]
+    batch = pack(samples, [sample.turns for sample in samples], Mix("clip"), plain.models.tokenizer)
+    stage = Stage("all", 1.0, (Mix(),), dense=0.5, words=0.3, course=0.5)
+    expected = plain.learn(batch, stage)
+    assert fused.learn(batch, stage) == pytest.approx(expected, rel=1e-4)
+    for (name, one), other in zip(plain.parts.named_parameters(), fused.parts.parameters(), strict=True):
+        if one.grad is not None:
+            torch.testing.assert_close(other.grad, one.grad, rtol=1e-3, atol=1e-5, msg=name)
+    plain.parts.zero_grad()

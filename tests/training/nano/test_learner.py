@@ -57,7 +57,7 @@ def test_packed_turns_are_the_engines_prompts(family: str, kind: str, tiny: Tiny
     batch = pack(samples, [sample.turns for sample in samples], Mix(kind=kind), models.tokenizer)  # type: ignore[arg-type]
     learner = Learner(models)
     with torch.no_grad():
-        logits, _ = learner.voice.speak(batch, learner.eyes.see(batch).tokens)
+        logits = learner.voice.speak(batch, learner.eyes.see(batch).tokens).logits
     index = np.cumsum(batch.target.ravel() >= 0).reshape(batch.target.shape) - 1
     for row, sample in enumerate(samples):
         for number, turn in enumerate(sample.turns):
@@ -88,7 +88,7 @@ def test_dropped_tokens_are_those_that_a_method_would_drop(family: str, kind: st
     assert 0 < batch.keep < 1
     with torch.no_grad():
         tokens = learner.eyes.see(batch).tokens
-        logits, _ = learner.voice.speak(batch, tokens)
+        logits = learner.voice.speak(batch, tokens).logits
     rank = by_token(torch.from_numpy(batch.rank), merged=not learner.eyes.llava).amax(-1)
     count = max(1, round(batch.keep * tokens.shape[1]))
     assert count < tokens.shape[1]
@@ -209,6 +209,49 @@ def test_losses_are_those_that_the_stage_weighs(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_courses_are_read_where_their_patch_is_shown(family: str, tiny: Tiny) -> None:
+    learner, samples = Learner(tiny(family)), _samples("clip")
+    patches = np.arange(8 * 64).reshape(8, 8, 8)
+    told = [replace(sample, courses={"since": patches + 1000 * row}) for row, sample in enumerate(samples)]
+    batch = pack(told, [()] * 3, Mix("clip", drop=1.0), learner.models.tokenizer, np.random.default_rng(2))
+    assert 0 < batch.keep < 1
+    tokens = learner.eyes.see(batch).tokens.detach()
+    spoken = learner.voice.speak(batch, tokens)
+    ((kind, reading, classes),) = learner.voice.courses(batch, spoken)
+    assert kind == "since"
+    assert reading.shape[:-1] == classes.shape
+    whole = by_token(torch.from_numpy(batch.courses["since"]), merged=not learner.eyes.llava)
+    rank = by_token(torch.from_numpy(batch.rank), merged=not learner.eyes.llava).amax(-1)
+    count = spoken.cells.shape[1]
+    assert count == max(1, round(batch.keep * tokens.shape[1]))
+    for row in range(3):
+        kept = sorted(rank[row].argsort(descending=True)[:count].tolist())
+        assert classes[row].tolist() == whole[row, kept].tolist()
+    # What a cell is read from is the middle of the decoder, so that a later token changes nothing.
+    other = tokens.clone()
+    last = spoken.cells[0, -1]
+    other[0, last] += 1
+    changed = (learner.voice.speak(batch, other).middle != spoken.middle).any(-1)
+    assert changed.nonzero().tolist() == [[0, count - 1]]
+
+
+def test_clips_without_questions_teach_to_compare(tiny: Tiny) -> None:
+    learner = Learner(tiny("llava"))
+    batch = pack(_samples("clip"), [()] * 3, Mix("clip", turns=0), learner.models.tokenizer)
+    stage = Stage("compare", 1.0, (Mix(),), language=0.0, course=1.0)
+    found = learner.learn(batch, stage)
+    assert set(found) == {"course"}
+    taught = {name for name, value in learner.parts.named_parameters() if value.grad is not None and value.grad.any()}
+    learner.parts.zero_grad()
+    layers = {name.split(".layers.")[1][0] for name in taught if "language_model.layers." in name}
+    # The lower half of two layers, and the tower behind it.
+    assert layers == {"0"}
+    assert any("vision_tower" in name for name in taught)
+    still = pack(_samples("picture"), [()] * 3, Mix(turns=0), learner.models.tokenizer)
+    assert learner.losses(still, stage) == {}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kind", ["picture", "clip"])
 def test_learning_in_pieces_has_the_gradients_of_the_whole(
     family: str, kind: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
@@ -219,7 +262,7 @@ def test_learning_in_pieces_has_the_gradients_of_the_whole(
     asked = [samples[0].turns, (), samples[2].turns[:1]]
     batch = pack(samples, asked, Mix(kind=kind), learner.models.tokenizer)  # type: ignore[arg-type]
     contrast = 0.2 if family == "llava" else 0.0
-    stage = Stage("all", 1.0, (Mix(),), language=0.7, dense=0.5, words=0.3, contrast=contrast)
+    stage = Stage("all", 1.0, (Mix(),), language=0.7, dense=0.5, words=0.3, contrast=contrast, course=0.4)
     losses = learner.losses(batch, stage)
     total(losses, stage).backward()  # type: ignore[no-untyped-call]
     expected = {n: p.grad.clone() for n, p in learner.parts.named_parameters() if p.grad is not None}
@@ -245,8 +288,8 @@ def test_what_is_forgiven_is_not_taken_for_wrong(family: str, tiny: Tiny) -> Non
     ]
     batch = pack([sample], [turns], Mix(), tokenizer)
     with torch.no_grad():
-        logits, wanted = learner.voice.speak(batch, learner.eyes.see(batch).tokens)
-        kinder = learner.voice.forgiving(batch, logits)
+        spoken = learner.voice.speak(batch, learner.eyes.see(batch).tokens)
+        kinder = learner.voice.forgiving(batch, spoken.logits)
     said = tokenizer.encode("blue, red").ids
     own = {*beginnings("green", tokenizer), *beginnings("red", tokenizer)}
     # No training scene has a shape in every colour, so none is wrong behind the colour that it never has.
@@ -255,7 +298,7 @@ def test_what_is_forgiven_is_not_taken_for_wrong(family: str, tiny: Tiny) -> Non
         for colour in ("blue", "red")
         for token in beginnings(colour, tokenizer)
     }
-    for place, (row, before, token) in enumerate(zip(kinder, logits, wanted.tolist(), strict=True)):
+    for place, (row, before, token) in enumerate(zip(kinder, spoken.logits, spoken.wanted.tolist(), strict=True)):
         changed = set(torch.nonzero(row != before)[:, 0].tolist())
         behind = never.get(said[place - 1], set()) if 0 < place <= len(said) else set()
         # What is to be said stays, forgiven or not.
