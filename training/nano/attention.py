@@ -3,6 +3,7 @@ with it as with fused kernels, which have to be told masks element by element.""
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -74,22 +75,36 @@ def fuse(models: Models) -> bool:
     """
     if shutil.which("g++") is None:
         return False
-    # Layers, lengths, held towers and validation are all compiled on their own.
+    # Held towers, single samples and validation are compiled on their own; lengths that happen to be equal are not.
     torch._dynamo.config.recompile_limit = 64
-    weigh = torch.compile(_weighed, dynamic=True)
+    torch.fx.experimental._config.use_duck_shape = False
+    weigh = _of_any_size(torch.compile(_weighed))
 
-    # The loop over blocks would be compiled anew for every length.
-    @torch.compiler.disable(recursive=False)
-    def attend(*args: Any, **options: Any) -> tuple[Tensor, None]:
-        return by_rows(*args, **options, weigh=weigh)
-
-    AttentionInterface.register(FUSED, attend)
+    # Its loop over blocks would be compiled anew for every length.
+    attend = torch.compiler.disable(by_rows, recursive=False)  # type: ignore[no-untyped-call]
+    AttentionInterface.register(FUSED, partial(attend, weigh=weigh))
     models.host.set_attn_implementation(FUSED)
     for name, layers in models.host.named_modules():
         if name.endswith((".layers", ".blocks")):
             for layer in layers:
-                layer.forward = torch.compile(layer.forward, dynamic=True)
+                layer.forward = _of_any_size(torch.compile(layer.forward))
     return True
+
+
+def _of_any_size(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """A compiled function that is compiled once for all numbers of samples and all lengths, but for one width."""
+
+    @torch.compiler.disable(recursive=False)  # type: ignore[untyped-decorator]
+    def call(*args: Any, **options: Any) -> Any:
+        for value in (*args, *options.values()):
+            for tensor in value if isinstance(value, tuple) else (value,):
+                if isinstance(tensor, Tensor) and tensor.ndim > 2:
+                    # [B, S, D], or [B, H, S, D] and [B, 1, S, S]
+                    for dim in (0, 1) if tensor.ndim == 3 else (0, 2, *((3,) if tensor.shape[1] == 1 else ())):
+                        torch._dynamo.maybe_mark_dynamic(tensor, dim)
+        return compiled(*args, **options)
+
+    return call
 
 
 #: The names under which models find it.

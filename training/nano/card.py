@@ -80,7 +80,7 @@ def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) 
     llava = recipe.sizes.family == "llava"
     runs = facts["runs"]
     if len(runs) > 1:
-        reach = "\n".join(textwrap.wrap(f"{_IN_RUNS} {recipe.remark}", 120))
+        reach = "\n".join(textwrap.wrap(_IN_RUNS, 120))
     else:
         # A run by time may have been stopped and given another limit; what counts is how long it went on.
         minutes = round(runs[0]["seconds"] / 60) or 1

@@ -96,7 +96,6 @@ class Recipe:
         workers: processes that draw; ``ahead`` jobs of four batches wait at most.
         model: what comes out is called so, as the recipe if empty.
         start: a checkpoint of the same sizes that the training begins with, instead of random weights.
-        remark: what the card says of how that one was trained.
         judge: questions of each family and scale in the final measurements, and clips among which one is searched.
     """
 
@@ -117,7 +116,6 @@ class Recipe:
     ahead: int = 3
     model: str = ""
     start: str | None = None
-    remark: str = ""
     judge: int = 80
     clips: int = 200
 
@@ -173,7 +171,7 @@ _MATCH = Stage(
 )
 _CAPTION = Stage(
     "caption",
-    share=6,
+    share=4.5,
     mixes=(Mix(turns=0, caption=1.0), Mix("clip", share=0.3, batch=8, turns=0, caption=1.0)),
     tower=0.3,
     dense=0.3,
@@ -183,7 +181,7 @@ _CAPTION = Stage(
 )
 _ANSWERS = Stage(
     "answers",
-    share=24,
+    share=15,
     mixes=(
         Mix(turns=10, lessons=1, caption=0.2, drop=0.3),
         Mix(scale="far", share=0.08, turns=12),
@@ -197,7 +195,7 @@ _ANSWERS = Stage(
 )
 _CLIPS = Stage(
     "clips",
-    share=23,
+    share=12.5,
     mixes=(
         Mix("clip", share=1.0, batch=8, turns=8, lessons=4, caption=0.2, drop=0.6),
         Mix("clip", scale="far", share=0.08, batch=8, turns=12),
@@ -218,12 +216,6 @@ _MORE = (
     replace(_ANSWERS, share=0.3, rate=7e-4),
     replace(_CLIPS, share=0.53, rate=7e-4),
 )
-_REMARK = (
-    "What is taught grew on the way: captions came more often from the first run's `answers` on; batches with dropped "
-    "tokens, options answered in words and words for places came with the second run's `clips`, questions about first "
-    "and last places in its middle. The first two runs trained with AdamW alone. Muon, the stage `sharpen` and lessons "
-    "came with the third, clips in which nothing happens with its `clips`."
-)
 _STAGES = (_TOWER, _MATCH, _CAPTION, _ANSWERS, _CLIPS)
 
 # A tower that names colours and a decoder that learns to say them: the least that shows that all of it works.
@@ -233,8 +225,8 @@ _TINY = (
 )
 
 RECIPES: dict[str, Recipe] = {
-    "nano": Recipe("nano", Sizes(), _STAGES, steps=9100),
-    "nano-more": Recipe("nano-more", Sizes(), _MORE, minutes=120, model="nano", start="nano", remark=_REMARK),
+    "nano": Recipe("nano", Sizes(), _STAGES, steps=7000),
+    "nano-more": Recipe("nano-more", Sizes(), _MORE, minutes=120, model="nano", start="nano"),
     "nano-qwen": Recipe(
         "nano-qwen",
         Sizes(family="qwen2_5_vl", vision=(224, 6, 7, 560), text=(256, 5, 4, 512), groups=2, search=None),

@@ -18,7 +18,7 @@ from training.nano.models import GRID, Models
 from training.nano.vocabulary import beginnings
 
 #: Most patches show nothing; weighing them less keeps a head from learning only that.
-NOTHING = 0.25
+_NOTHING = 0.25
 #: Words for where a patch lies, as classes like those of `CLASSES`.
 _PLACES = {"row": ("", "top", "bottom"), "column": ("", "left", "right"), "centre": ("", "middle")}
 #: Cosines between a token and a word are divided by this, and have to pass the threshold to say that the word is there.
@@ -100,7 +100,7 @@ class Eyes:
         labels = {kind: self.labels(batch, kind) for kind in CLASSES}
         for kind, reading in seen.readings.items():
             weight = torch.ones(reading.shape[-1], device=self.device)
-            weight[0] = NOTHING
+            weight[0] = _NOTHING
             logits = self._forgiving(kind, reading, labels)
             found.append(F.cross_entropy(logits.flatten(0, -2), labels[kind].flatten(), weight=weight))
         return torch.stack(found).mean()
@@ -122,7 +122,7 @@ class Eyes:
             vectors = F.normalize(table[names].mean(1), dim=-1)
             products = F.pad(tokens @ vectors.T / _SHARPNESS, (1, 0), value=_THRESHOLD / _SHARPNESS)
             weight = torch.ones(products.shape[-1], device=self.device)
-            weight[0] = NOTHING
+            weight[0] = _NOTHING
             for patch in range(there.shape[-1]):
                 here = {name: one[..., patch] for name, one in labels.items()}
                 logits = self._forgiving(kind, products, here)

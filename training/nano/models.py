@@ -98,7 +98,8 @@ def _begin(host: Any) -> None:
     The classes' own spread of 0.02 is for models ten times as wide. And a tower has to find out from examples which
     patches are neighbours: sines over rows and columns where places are learnt (Beyer et al., arXiv:2205.01580), and
     keys that begin as queries so that patches attend to what is like them and near them (after Trockman and Kolter,
-    arXiv:2305.09828), tell it beforehand. It then needs about half the pictures.
+    arXiv:2305.09828), tell it beforehand. It then needs about half the pictures. The same in the decoder lets a word
+    find the patches that lie close to it, and a patch those that show the same thing in earlier frames.
     """
     for layers in (module for name, module in host.named_modules() if name.endswith((".layers", ".blocks"))):
         for name, module in layers.named_modules():
@@ -106,6 +107,11 @@ def _begin(host: Any) -> None:
                 last = (2 * len(layers)) ** -0.5 if name.split(".")[-1] in _LAST else 1.0
                 nn.init.normal_(module.weight, std=module.in_features**-0.5 * last)
     with torch.no_grad():
+        for layer in host.model.language_model.layers:
+            attention = layer.self_attn
+            keys = attention.k_proj.weight.unflatten(0, (-1, attention.head_dim))
+            groups = attention.q_proj.out_features // attention.k_proj.out_features
+            attention.q_proj.weight.copy_(keys.repeat_interleave(groups, 0).flatten(0, 1))
         if isinstance(host, LlavaForConditionalGeneration):
             tower = host.model.vision_tower
             tower.embeddings.position_embedding.weight[0].zero_()

@@ -12,9 +12,12 @@ from torch.nn import functional as F
 
 from training.nano.attention import NEVER
 from training.nano.batches import Batch
-from training.nano.eyes import NOTHING, by_token
+from training.nano.eyes import by_token
 from training.nano.models import GRID, Models
 from training.nano.vocabulary import IMAGE, IMAGE_PAD, OPENING, VIDEO_PAD, VISION_END, VISION_START, id_of
+
+#: How much a patch counts to which something has happened, and one to which nothing has; of the former there are few.
+_EVENTFUL, _UNEVENTFUL = 10.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,11 @@ class Voice:
         """
         found = []
         for _, reading, labels in self.courses(batch, spoken):
-            weight = torch.ones(reading.shape[-1], device=self.device)
-            weight[0] = NOTHING
-            losses = F.cross_entropy(reading.flatten(0, -2).float(), labels.flatten(), weight=weight, reduction="none")
-            # A mean over samples of means over patches, which does not depend on who else is in the batch.
-            found.append((losses.view(len(batch), -1).sum(1) / weight[labels].flatten(1).sum(1)).mean())
+            weight = torch.full(reading.shape[-1:], _EVENTFUL, device=self.device)
+            weight[0] = _UNEVENTFUL
+            logits = reading.flatten(0, -2).float()
+            # Not relative to the weights: who else is in the batch changes nothing, and what rests counts little.
+            found.append(F.cross_entropy(logits, labels.flatten(), weight=weight, reduction="none").mean())
         return torch.stack(found).mean()
 
     def courses(self, batch: Batch, spoken: Spoken) -> Iterator[tuple[str, Tensor, Tensor]]:

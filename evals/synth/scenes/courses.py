@@ -36,7 +36,7 @@ def courses(world: World, times: Sequence[float], things: npt.NDArray[np.int64])
     first: dict[Thing, float] = {}
     for step, (time, shown) in enumerate(zip(times, things, strict=True)):
         shot = world.shot_at(time)
-        found["scene"][step] = world.shots.index(shot) + 1
+        found["scene"][step] = _class("scene", str(world.shots.index(shot) + 1))
         for number in np.unique(shown[shown > 0]).tolist():
             thing = shot.things[number - 1]
             begun = first.setdefault(thing, time)
@@ -44,12 +44,17 @@ def courses(world: World, times: Sequence[float], things: npt.NDArray[np.int64])
                 "way": way(thing.at(begun), thing.at(time)),
                 "distance": str(min(round(math.dist(thing.at(begun), thing.at(time)) * PARTS), PARTS)),
                 "since": str(list(times).index(begun) + 1),
-                "origin": thing.colour_at(begun) or "none",
+                "origin": thing.colour_at(begun) if thing.colour_at(begun) != thing.colour_at(time) else "",
                 "touch": "yes" if _touches(thing, shot, time) else "no",
             }
             for kind, name in facts.items():
-                found[kind][step][shown == number] = COURSES[kind].index(name)
+                found[kind][step][shown == number] = _class(kind, name)
     return found
+
+
+def _class(kind: str, name: str) -> int:
+    names = COURSES[kind]
+    return names.index(name) if name in names else 0
 
 
 def way(start: Point, end: Point) -> str:

@@ -46,14 +46,14 @@ CLASS_OF: dict[str, dict[str, int]] = {
 
 #: Likewise of what has become of a thing since the clip began: which way it has moved since it was first seen, how far
 #: in eighths of the frame, in which frame that was, its colour then, whether it touches another, and the scene that it
-#: is in. 0 is nothing of the kind.
+#: is in. 0 is nothing of the kind, and all that is as it was in the beginning.
 COURSES: dict[str, tuple[str, ...]] = {
-    "way": ("none", "nowhere", "left", "right", "up", "down"),
-    "distance": ("none", *map(str, range(9))),
-    "since": ("none", *map(str, range(1, 9))),
+    "way": ("none", "left", "right", "up", "down"),
+    "distance": ("none", *map(str, range(1, 9))),
+    "since": ("none", *map(str, range(2, 9))),
     "origin": ("none", *COLOURS),
-    "touch": ("none", "no", "yes"),
-    "scene": ("none", "1", "2", "3"),
+    "touch": ("none", "yes"),
+    "scene": ("none", "2", "3"),
 }
 
 _WORDS = (
