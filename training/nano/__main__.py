@@ -29,6 +29,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="train that long instead of as long as the config says")
     parser.add_argument("--steps", type=int, help="train that many steps, which is reproducible, instead of by time")
     parser.add_argument("--resume", action="store_true", help="go on with what is in the folder")
+    parser.add_argument(
+        "--begun", type=Path, metavar="FOLDER", help="begin with a run that --pack wrote, unless there is one to resume"
+    )
+    parser.add_argument(
+        "--pack", type=Path, metavar="FOLDER", help="train nothing: write the run to go on with on another machine"
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
     parser.add_argument(
         "--processes", type=int, help="processes that share a step, of one thread each (default: one a core)"
@@ -63,12 +69,16 @@ def _run(options: argparse.Namespace) -> None:
     training = Training(
         chosen,
         out,
-        resume=options.resume,
+        resume=options.resume or options.pack is not None,
+        begun=options.begun,
         device=options.device,
         processes=processes,
         fused=not options.plain,
         tell=_tell,
     )
+    if options.pack is not None:
+        training.pack(options.pack)
+        return
     training.run()
     torch.set_num_threads(processes)
     _tell({"event": "released", "folder": str(release(training, out / "checkpoint"))})

@@ -63,6 +63,10 @@ _BY_STEPS = """`{command}` does it again: a run limited by steps gives the same 
 number of processes; elsewhere sums round differently, and accuracy stays within the intervals below."""
 _BY_TIME = """`{command}` does it again. A run limited by time gets as far as the machine takes it, so expect other
 figures; `--steps` makes a run that can be repeated."""
+_MOVED = (
+    "The run was moved from one machine to another on its way, with rounded weights, and what is taught may have "
+    "changed there. `python -m training.nano` trains all stages in one go; expect other figures."
+)
 _IN_RUNS = (
     "Each run began with the checkpoint of the one before, which is not kept. `python -m training.nano` trains all "
     "stages from scratch; expect other figures."
@@ -81,6 +85,8 @@ def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) 
     runs = facts["runs"]
     if len(runs) > 1:
         reach = "\n".join(textwrap.wrap(_IN_RUNS, 120))
+    elif runs[0].get("moves"):
+        reach = "\n".join(textwrap.wrap(_MOVED, 120))
     else:
         # A run by time may have been stopped and given another limit; what counts is how long it went on.
         minutes = round(runs[0]["seconds"] / 60) or 1

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from tools.errors import BadInput
 from tools.packaged import packaged
 from training.nano import batches, state
 from training.nano.batches import Batch
@@ -35,6 +37,7 @@ class Training:
     Args:
         out: the folder; made if it is not there.
         resume: whether to go on with what is in it; otherwise it is begun anew.
+        begun: a folder that `pack` wrote, to go on with if there is nothing in ``out`` to go on with.
         device: ``auto`` takes a GPU if there is one.
         processes: how many share the work of a step, see `Crew`.
         fused: whether layers are compiled, see `Learner`.
@@ -47,6 +50,7 @@ class Training:
         out: Path,
         *,
         resume: bool = False,
+        begun: Path | None = None,
         device: str = "auto",
         processes: int = 1,
         fused: bool = False,
@@ -62,6 +66,8 @@ class Training:
         else:
             for path in (self._state, self._log, self.tokens):
                 path.unlink(missing_ok=True)
+            if begun is not None and (begun / self.tokens.name).is_file():
+                shutil.copyfile(begun / self.tokens.name, self.tokens)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         with torch.random.fork_rng():
@@ -75,6 +81,9 @@ class Training:
         self.progress = state.Progress()
         if resume:
             self.progress = state.load(self._state, recipe, self.learner.parts, self._optimizer, self._average)
+        elif begun is not None:
+            self.progress = state.unpack(begun, recipe, self.learner.parts, self._average)
+        if resume or begun is not None:
             self._write({"event": "resume", **vars(self.progress)})
 
     @property
@@ -104,6 +113,17 @@ class Training:
                 self._note("validation", stage, **self.check(stage, feed))
                 self.progress = self.progress.next_stage()
                 self._save()
+
+    def pack(self, folder: Path) -> None:
+        """Writes what another machine needs to go on, see `state.pack`; it takes it as ``begun``.
+
+        Raises:
+            BadInput: if all stages are done.
+        """
+        if self.progress.stage == len(self.recipe.stages):
+            raise BadInput("this run is at its end", remedy="its checkpoint is in the run's folder", field="pack")
+        state.pack(folder, self.recipe, self.progress, self.learner.parts, self._average)
+        shutil.copyfile(self.tokens, folder / self.tokens.name)
 
     def averaged(self) -> Any:
         """A context in which the models hold the running mean of their parameters, which is what is exported."""

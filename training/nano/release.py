@@ -51,6 +51,7 @@ def _run(training: Training) -> dict[str, Any]:
         "stages": [f"{stage.name} {stage.share / shares:.0%}" for stage in recipe.stages],
         "steps": progress.steps,
         "seconds": round(progress.seconds_before, 1),
+        "moves": progress.moves,
     }
 
 

@@ -256,3 +256,44 @@ def test_training_goes_on_from_a_released_checkpoint(whole: Training, tmp_path: 
     wider = replace(SMALL, sizes=replace(SMALL.sizes, vision=(128, 2, 4, 128)), start=str(folder))
     with pytest.raises(BadInput, match="no checkpoint of these sizes"):
         Training(wider, tmp_path / "wider", device="cpu")
+
+
+def test_a_run_goes_on_on_another_machine(tmp_path: Path) -> None:
+    here, there, packed = tmp_path / "here", tmp_path / "there", tmp_path / "packed"
+    first = Training(SMALL, here, device="cpu")
+    first.run(stop_after=8)
+    first.pack(packed)
+    assert (packed / "model.safetensors").stat().st_size < (here / "state.pt").stat().st_size / 4
+    # What is taught may change on the way.
+    other = replace(SMALL, stages=(SMALL.stages[0], replace(SMALL.stages[1], rate=2e-3)))
+    second = Training(other, there, begun=packed, device="cpu")
+    assert second.tokens.read_bytes() == first.tokens.read_bytes()
+    assert (second.progress.stage, second.progress.steps, second.progress.moves) == (1, 8, 1)
+    for mean, parameter, own in zip(
+        first._average.mean, second.learner.parts.parameters(), second._average.mean, strict=True
+    ):
+        assert torch.equal(parameter, mean.bfloat16().float())
+        assert torch.equal(own, parameter)
+    assert not torch.equal(own, first._average.mean[-1]) or own.ndim == 0
+    second.run()
+    assert second.progress.steps == 12
+    with pytest.raises(BadInput, match="at its end"):
+        second.pack(packed)
+    # A run that is there already is resumed instead.
+    assert Training(other, there, resume=True, begun=packed, device="cpu").progress.steps == 12
+
+
+@pytest.mark.parametrize("wrong", ["sizes", "stage", "nothing"])
+def test_what_cannot_be_gone_on_with_is_refused(wrong: str, tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    if wrong != "nothing":
+        run = Training(SMALL, tmp_path / "here", device="cpu")
+        run.run(stop_after=1)
+        run.pack(packed)
+    changed = {
+        "sizes": replace(SMALL, sizes=replace(SMALL.sizes, text=(32, 2, 4, 128))),
+        "stage": replace(SMALL, stages=(replace(SMALL.stages[0], name="eyes"), SMALL.stages[1])),
+        "nothing": SMALL,
+    }[wrong]
+    with pytest.raises(BadInput, match="holds no run that 'small' can go on with"):
+        Training(changed, tmp_path / "there", begun=packed, device="cpu")
