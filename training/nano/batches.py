@@ -259,7 +259,7 @@ def _dropping(
     again = np.zeros(shows.shape, np.bool_)
     again[:, 1:] = np.all(shown[:, :, 1:] == shown[:, :, :-1], axis=0)
     rank = chance.gumbel(size=shows.shape) + lean * shows - boredom * again
-    return float(np.exp(chance.uniform(np.log(_LEAST_KEPT), 0))), rank.astype(np.float32)
+    return float(np.exp(chance.uniform(np.log(_LEAST_KEPT), np.log(mix.most)))), rank.astype(np.float32)
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int) -> Ints:

@@ -45,6 +45,7 @@ class Mix:
         lessons: turns that only teach, see `Sample`, a sample at most.
         caption: how often a sample is to be described as well.
         drop: how often a part of a batch's visual tokens is left out, as compression will do.
+        most: the largest part that is kept then. A clip with a quarter of its tokens costs half and shows as much.
         families: only these are asked about; empty means all.
     """
 
@@ -56,6 +57,7 @@ class Mix:
     lessons: int = 0
     caption: float = 0.0
     drop: float = 0.0
+    most: float = 1.0
     families: tuple[str, ...] = ()
 
 
@@ -195,18 +197,19 @@ _ANSWERS = Stage(
 )
 _CLIPS = Stage(
     "clips",
-    share=12.5,
+    share=45,
     mixes=(
-        Mix("clip", share=1.0, batch=8, turns=8, lessons=4, caption=0.2, drop=0.6),
+        Mix("clip", share=1.0, batch=8, turns=8, lessons=4, caption=0.2, drop=0.8, most=0.4),
         Mix("clip", scale="far", share=0.08, batch=8, turns=12),
         Mix(share=0.6, turns=10, lessons=1, caption=0.2, drop=0.4),
+        Mix(share=0.15, turns=10, families=("word", "number")),
         Mix(scale="far", share=0.08, turns=12),
     ),
     tower=0.2,
     dense=0.1,
     words=0.2,
     contrast=0.1,
-    course=0.5,
+    course=1.0,
 )
 # Released checkpoints have no heads for dense labels; training that goes on from one makes new ones first. Then its
 # tower learns once more alone: pictures that nothing is asked about cost an eighth.
@@ -225,7 +228,7 @@ _TINY = (
 )
 
 RECIPES: dict[str, Recipe] = {
-    "nano": Recipe("nano", Sizes(), _STAGES, steps=7000),
+    "nano": Recipe("nano", Sizes(), _STAGES, steps=10250),
     "nano-more": Recipe("nano-more", Sizes(), _MORE, minutes=120, model="nano", start="nano"),
     "nano-qwen": Recipe(
         "nano-qwen",

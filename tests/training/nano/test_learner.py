@@ -108,6 +108,9 @@ def test_nothing_is_dropped_unless_it_is_told(tiny: Tiny) -> None:
     kept = [pack(samples, turns, Mix(drop=0.5), tokenizer, chance).keep for _ in range(200)]
     assert 0.4 < np.mean([one < 1 for one in kept]) < 0.6
     assert min(kept) >= 0.1
+    most = max(kept)
+    kept = [pack(samples, turns, Mix(drop=1.0, most=0.4), tokenizer, chance).keep for _ in range(200)]
+    assert 0.3 < max(kept) <= 0.4 < most
 
 
 @pytest.mark.parametrize("family", FAMILIES)
