@@ -38,9 +38,10 @@ unit: install
 bench: install
 	$(BIN)/loupe bench all
 
-# Hours on two cores; goes on where it was stopped.
+# Hours on two cores; goes on where it was stopped. BEGUN=training/nano/begun starts with the run that lies there.
 nano: install
-	$(BIN)/python -m training.nano --resume $(if $(CONFIG),--config $(CONFIG)) $(if $(MINUTES),--minutes $(MINUTES))
+	$(BIN)/python -m training.nano --resume $(if $(BEGUN),--begun $(BEGUN)) $(if $(CONFIG),--config $(CONFIG)) \
+		$(if $(MINUTES),--minutes $(MINUTES))
 
 lock: install
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \

@@ -94,7 +94,6 @@ def fuse(models: Models) -> bool:
 def _of_any_size(compiled: Callable[..., Any]) -> Callable[..., Any]:
     """A compiled function that is compiled once for all numbers of samples and all lengths, but for one width."""
 
-    @torch.compiler.disable(recursive=False)  # type: ignore[untyped-decorator]
     def call(*args: Any, **options: Any) -> Any:
         for value in (*args, *options.values()):
             for tensor in value if isinstance(value, tuple) else (value,):
@@ -104,7 +103,9 @@ def _of_any_size(compiled: Callable[..., Any]) -> Callable[..., Any]:
                         torch._dynamo.maybe_mark_dynamic(tensor, dim)
         return compiled(*args, **options)
 
-    return call
+    # Marking is nothing to be compiled; what is called is.
+    alone: Callable[..., Any] = torch.compiler.disable(call, recursive=False)  # type: ignore[no-untyped-call]
+    return alone
 
 
 #: The names under which models find it.

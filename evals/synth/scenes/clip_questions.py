@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from evals.synth.scenes.asking import YES_NO, Ask
+from evals.synth.scenes.courses import DIRECTIONS
 from evals.synth.scenes.sample import CLIP_FRAMES
 from evals.synth.scenes.still_questions import StillQuestions
 from evals.synth.scenes.stills import Entity, Still
-from evals.synth.scenes.stories import DIRECTIONS, SIDES, Story
+from evals.synth.scenes.stories import SIDES, Story
 from evals.synth.scenes.vocabulary import COLOURS, PLACES, UNSEEN, Universe, place_of
 
 Maker = Callable[["ClipQuestions", random.Random], Ask | None]
