@@ -76,6 +76,14 @@ def test_patches_attend_to_what_is_like_them_from_the_start(name: str, tokenizer
     for queries, keys in pairs:
         assert queries.any()
         assert torch.equal(queries, keys)
+    for layer in model.language_model.layers:
+        attention = layer.self_attn
+        queries = attention.q_proj.weight.unflatten(0, (-1, attention.head_dim))
+        keys = attention.k_proj.weight.unflatten(0, (-1, attention.head_dim))
+        # Some heads share a key.
+        assert len(queries) > len(keys)
+        for head, query in enumerate(queries):
+            assert torch.equal(query, keys[head * len(keys) // len(queries)])
 
 
 def test_the_contrastive_model_embeds_as_it_was_trained(tiny: Callable[[str], Models], tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def slow_scores(frames: list[list[list[float]]], chunk: int) -> list[list[float]
 def test_pruner_is_that_of_loops(frames: int, cells: int, width: int, chunk: int, keep: float, seed: int) -> None:
     features = torch.randn(frames * cells, width, generator=torch.Generator().manual_seed(seed)) + 0.5
     tokens = VisualTokens.full(features, tuple(Grid(1, cells) for _ in range(frames)))
-    budget = int(keep * frames * cells + 0.5)
+    budget = int(keep * (frames * cells) + 0.5)
     if budget < 1:
         return
     found = STC(keep=keep, chunk=chunk).merge(tokens, None).check()  # type: ignore[arg-type]
