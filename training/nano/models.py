@@ -144,13 +144,22 @@ def start(models: Models, folder: Path) -> None:
         if model is None:
             continue
         try:
-            model.load_state_dict(type(model).from_pretrained(place, dtype=torch.float32).state_dict())
-        except (OSError, RuntimeError) as error:
+            found = type(model).from_pretrained(place, dtype=torch.float32)
+            # The same width in other heads has the same shapes.
+            if _heads(found.config) != _heads(model.config):
+                raise ValueError("its attention has other heads")
+            model.load_state_dict(found.state_dict())
+        except (OSError, RuntimeError, ValueError) as error:
             raise BadInput(
                 f"'{place}' is no checkpoint of these sizes",
                 remedy="start from one that this recipe, or one like it, has made",
                 field="start",
             ) from error
+
+
+def _heads(config: Any) -> list[int | None]:
+    names = ("num_attention_heads", "num_key_value_heads", "num_heads")
+    return [getattr(part, name, None) for part in (config.text_config, config.vision_config) for name in names]
 
 
 def export(models: Models, sizes: Sizes, folder: Path, *, temperature: float = 1.0) -> Path:

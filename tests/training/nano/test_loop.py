@@ -253,9 +253,11 @@ def test_training_goes_on_from_a_released_checkpoint(whole: Training, tmp_path: 
         assert torch.equal(more.models.host.state_dict()[name], weight.to(torch.bfloat16).float()), name
     assert more.models.search is not None
     assert more.models.search.vision_model is more.models.host.model.vision_tower
-    wider = replace(SMALL, sizes=replace(SMALL.sizes, vision=(128, 2, 4, 128)), start=str(folder))
-    with pytest.raises(BadInput, match="no checkpoint of these sizes"):
-        Training(wider, tmp_path / "wider", device="cpu")
+    wider = replace(SMALL.sizes, vision=(128, 2, 4, 128))
+    split = replace(SMALL.sizes, text=(64, 2, 8, 128), groups=4)
+    for sizes in (wider, split):
+        with pytest.raises(BadInput, match="no checkpoint of these sizes"):
+            Training(replace(SMALL, sizes=sizes, start=str(folder)), tmp_path / "other", device="cpu")
 
 
 def test_a_run_goes_on_on_another_machine(tmp_path: Path) -> None:
