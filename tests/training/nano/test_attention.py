@@ -37,6 +37,8 @@ def test_it_is_attention(monkeypatch: pytest.MonkeyPatch, causal: bool, rows: in
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
+# torch asks fake tensors for gradients while it compiles.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 def test_fused_layers_learn_the_same(tiny: Callable[[str], Models], sizes: dict[str, Sizes]) -> None:
     plain = Learner(tiny("llava"))
     fused = Learner(build(sizes["llava"], plain.models.tokenizer), fused=True)
