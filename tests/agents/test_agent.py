@@ -104,7 +104,7 @@ async def test_zooming_draws_a_tree(make_agent: Make, traces: TraceStore) -> Non
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES.names())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     text=st.sampled_from(QUESTIONS),
     steps=st.integers(1, 8) | st.none(),

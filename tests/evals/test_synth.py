@@ -161,7 +161,7 @@ def test_long_scripts_fill_their_time(speech: bool) -> None:
         assert earlier_said.span.end < later_said.span.start
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from(SHAPES), st.sampled_from(COLORS), st.integers(8, 90))
 def test_a_sprite_fills_its_box(shape: str, color: str, pixels: int) -> None:
     alpha = sprite(shape, color, pixels)[..., 3]  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,7 +16,6 @@ from evals.synth.scenes.outlines import Font, Outline, shape_outline, text_outli
 from evals.synth.scenes.vocabulary import CLASS_OF, COLOURS, RGB
 from evals.synth.scenes.world import Shot, Thing, World, Writing
 
-Labels = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
 Box = tuple[float, float, float, float]
 Rings = Sequence[tuple[int, int]]
 
@@ -26,6 +26,20 @@ _SHIFT = 4
 _THING_SHARE, _INK_SHARE = 0.1, 0.06
 #: Room around a writing on its plate, in heights of its capitals.
 _PLATE_PAD = 0.35
+
+
+class Labels(NamedTuple):
+    """What covers most of each patch ``[H, W]``, background aside.
+
+    Attributes:
+        colour, shape, glyph: classes of `CLASS_OF`, 0 for none.
+        thing: which of the shot's things it is, counted from 1; 0 for none.
+    """
+
+    colour: npt.NDArray[np.int64]
+    shape: npt.NDArray[np.int64]
+    glyph: npt.NDArray[np.int64]
+    thing: npt.NDArray[np.int64]
 
 
 def reach(thing: Thing, time: float = 0.0) -> tuple[float, float]:
@@ -65,8 +79,7 @@ class Painter:
         return canvas
 
     def labels(self, time: float, patch: int) -> Labels:
-        """Classes of colour, shape and glyph of what covers most of each ``patch``-pixel square, background aside, and
-        which of the shot's things that is, counted from 1."""
+        """The labels of each ``patch``-pixel square at ``time``."""
         things = np.zeros((self._height, self._width), np.uint8)
         glyphs = np.zeros_like(things)
         numbers, colours, shapes, written = [0], [0], [0], False
@@ -87,7 +100,7 @@ class Painter:
                 cv2.fillPoly(glyphs, rings, (0,), shift=_SHIFT)
         most = _most(things, patch, _THING_SHARE)
         glyph = _most(glyphs, patch, _INK_SHARE)
-        return np.array(colours)[most], np.array(shapes)[most], glyph, np.array(numbers)[most]
+        return Labels(np.array(colours)[most], np.array(shapes)[most], glyph, np.array(numbers)[most])
 
     def _rest(self, shot: Shot) -> tuple[Pixels, tuple[Thing, ...]]:
         """The backdrop with the things on it that rest, up to the first that does not; and the things from there on."""

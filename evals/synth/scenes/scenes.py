@@ -133,7 +133,7 @@ def _sample(
     drawn = [painter.picture(float(time)) for time in times]
     frames: list[Pixels] = [wear.apply(picture, SIDE) for picture in drawn] if wear else drawn
     labeller = painter if side == SIDE else Painter(world, SIDE, SIDE)
-    labels: list[Labels] = [labeller.labels(float(time), PATCH) for time in times]
-    colour, shape, glyph, thing = (np.stack(kind) for kind in zip(*labels, strict=True))
-    told = courses(world, times.tolist(), thing) if compared else {}
-    return Sample(np.stack(frames), times, text, turns, colour, shape, glyph, courses=told)
+    seen = [labeller.labels(float(time), PATCH) for time in times]
+    labels = Labels(*(np.stack(kind) for kind in zip(*seen, strict=True)))
+    told = courses(world, times.tolist(), labels.thing) if compared else {}
+    return Sample(np.stack(frames), times, text, turns, labels.colour, labels.shape, labels.glyph, courses=told)

@@ -52,8 +52,8 @@ def test_far_worlds_seen_through_their_region_are_the_near_ones(seed: int) -> No
     ):
         # A corner on the border of a patch may fall to either side.
         assert (one != other).mean() < 0.05
-    wide = Painter(far, 112, 112).labels(0.0, 14)[0]
-    assert (wide > 0).sum() <= max(16, (Painter(near, 112, 112).labels(0.0, 14)[0] > 0).sum())
+    wide = Painter(far, 112, 112).labels(0.0, 14).colour
+    assert (wide > 0).sum() <= max(16, (Painter(near, 112, 112).labels(0.0, 14).colour > 0).sum())
 
 
 @given(seeds)

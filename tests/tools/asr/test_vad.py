@@ -41,7 +41,7 @@ def test_each_sentence_is_one_segment_that_holds_its_sound(
         np.testing.assert_array_equal(segment.audio, talk[offset : offset + len(segment.audio)])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(size=st.integers(100, 100_000))
 def test_the_size_of_the_pieces_does_not_matter(activity: VoiceActivity, talk: np.ndarray, size: int) -> None:
     whole = found(activity, talk, len(talk))

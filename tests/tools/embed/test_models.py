@@ -50,7 +50,7 @@ def test_minilm_knows_what_belongs_together(minilm: BertSentenceEncoder) -> None
     assert a @ b > 0.5 > a @ c + 0.2
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(texts=st.lists(st.text(max_size=40), max_size=6))
 def test_minilm_takes_any_text(minilm: BertSentenceEncoder, texts: list[str]) -> None:
     vectors = minilm.encode(texts)

@@ -51,7 +51,7 @@ def test_errors_reach_everyone_who_waits_and_are_not_kept() -> None:
     assert cache.get("key", lambda: b"fine") == ((b"fine", True) if error else (b"other", False))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 40)), max_size=40))
 def test_never_more_than_its_bytes(requests: list[tuple[int, int]]) -> None:
     cache: ByteCache[tuple[int, int], bytes] = ByteCache(60, len)

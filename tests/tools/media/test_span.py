@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tools.errors import BadInput
 from tools.media.span import Span, format_time, merge_spans, parse_time
 
-law = settings(deadline=None, max_examples=80)
+law = settings(max_examples=80)
 #: Milliseconds, so that sums are exact enough to compare.
 seconds = st.integers(min_value=-10_000_000, max_value=40_000_000).map(lambda ms: ms / 1000)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tools.media.span import Span
 from tools.media.view import Region, View
 
-law = settings(deadline=None, max_examples=80)
+law = settings(max_examples=80)
 share = st.integers(0, 1000).map(lambda part: part / 1000)
 
 

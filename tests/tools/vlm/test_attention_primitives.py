@@ -25,7 +25,7 @@ from tools.vlm.tokens import VisualTokens
 from tools.vlm.towers import PatchTower
 
 QUESTION = "Where is it?"
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 
 
 def started(host: Host, count: int = 3) -> Prefill:

@@ -10,7 +10,7 @@ from tools.vlm.primitives.budget import spread
 from tools.vlm.primitives.crops import crop_of, parts, top_of_parts
 from tools.vlm.tokens import Grid, VisualTokens
 
-law = settings(deadline=None, max_examples=60)
+law = settings(max_examples=60)
 
 
 def cells(grid: Grid) -> torch.Tensor:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tools.vlm.primitives.quantisation import quantised, quantised_keys, quantised_values
 
-law = settings(deadline=None, max_examples=60)
+law = settings(max_examples=60)
 
 
 @law

@@ -12,7 +12,7 @@ from tools.vlm.primitives import budget, clustering, diversity, matching, mergin
 
 sizes = st.integers(2, 14)
 seeds = st.integers(0, 10_000)
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 
 
 def random(seed: int, *shape: int) -> torch.Tensor:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tools.vlm.signals import Signal
 from tools.vlm.tokens import Grid, VisualTokens
 
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 GRIDS = (Grid(2, 3, 0.0), Grid(1, 4, 0.5), Grid(2, 2, 1.0))
 CELLS = 14
 KEYS = Signal("keys")

@@ -20,7 +20,7 @@ from tools.vlm.prefill import Prefill
 from tools.vlm.primitives.pagerank import even_pagerank, pagerank
 from tools.vlm.tokens import Grid, VisualTokens
 
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 CONTEXT: Any = None
 
 

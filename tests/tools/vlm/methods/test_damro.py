@@ -22,7 +22,7 @@ from tools.vlm.signals import Signal
 from tools.vlm.tokens import Grid, VisualTokens
 
 QUESTION = "Is there a red circle?"
-law = settings(deadline=None, max_examples=60)
+law = settings(max_examples=60)
 
 
 def context(host: Host, count: int = 3) -> Context:

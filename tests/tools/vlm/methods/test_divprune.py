@@ -8,7 +8,7 @@ from tests.tools.vlm.methods.scored import frames, random, towerless
 from tools.vlm.methods.divprune import DivPrune
 from tools.vlm.tokens import VisualTokens
 
-law = settings(deadline=None, max_examples=30)
+law = settings(max_examples=30)
 
 
 def reference(features: torch.Tensor, count: int) -> list[int]:

@@ -15,7 +15,7 @@ from tools.vlm.methods.fastervlm import FasterVLM
 from tools.vlm.signals import Signal
 from tools.vlm.tokens import Grid
 
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 
 
 @law

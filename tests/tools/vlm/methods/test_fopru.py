@@ -13,7 +13,7 @@ from tools.vlm.methods.fopru import FoPru
 from tools.vlm.signals import Signal
 from tools.vlm.tokens import Grid, VisualTokens
 
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 RECEIVED = Signal("received")
 
 

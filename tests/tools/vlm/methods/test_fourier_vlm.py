@@ -18,7 +18,7 @@ from tools.vlm.primitives.frequency import lowpass, resize
 from tools.vlm.signals import Signal
 from tools.vlm.tokens import Grid, VisualTokens
 
-law = settings(deadline=None, max_examples=30)
+law = settings(max_examples=30)
 sides = st.integers(1, 6)
 
 

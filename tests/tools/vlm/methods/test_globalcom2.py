@@ -15,7 +15,7 @@ from tools.vlm.methods.globalcom2 import GlobalCom2
 from tools.vlm.signals import Signal
 from tools.vlm.tokens import Grid, VisualTokens
 
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 CLS = Signal("cls", layer=-1, logits=True)
 RECEIVED = Signal("received")
 

@@ -11,7 +11,7 @@ from tools.vlm.methods.hired import HiRED
 from tools.vlm.signals import Signal
 from tools.vlm.tokens import Grid, VisualTokens
 
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 EARLY, LATE = Signal("cls", layer=0, heads="sum"), Signal("cls", heads="sum")
 
 

@@ -21,7 +21,7 @@ from tools.vlm.prefill import Prefill
 from tools.vlm.signals import Signal
 from tools.vlm.tokens import Grid, VisualTokens
 
-law = settings(deadline=None, max_examples=60)
+law = settings(max_examples=60)
 CONTEXT: Any = SimpleNamespace(host=SimpleNamespace(signal_kinds=frozenset({"received"})))
 SIGNAL = Signal("received")
 

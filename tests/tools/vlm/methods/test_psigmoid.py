@@ -23,7 +23,7 @@ from tools.vlm.primitives.schedules import best_steepness, g_search, p_sigmoid
 from tools.vlm.tokens import VisualTokens
 from tools.vlm.tuning import divergence, rank_stability
 
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 
 
 @law

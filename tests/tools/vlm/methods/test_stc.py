@@ -22,7 +22,7 @@ from tools.vlm.towers import PatchTower
 
 QUESTION = "What is new?"
 HOSTS = ["llava", "llava_onevision"]
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 
 
 def encoded(host: Host, method: STC, frames: Frames, signals: tuple[Signal, ...] = ()) -> VisualTokens:

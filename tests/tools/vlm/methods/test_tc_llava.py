@@ -28,7 +28,7 @@ from tools.vlm.prompt import TEXT
 from tools.vlm.tokens import Grid
 
 QUESTION = "Which comes first?"
-law = settings(deadline=None, max_examples=60)
+law = settings(max_examples=60)
 
 
 def started(host: Host, method: TcLlava, count: int = 3, media: Any = "video") -> Prefill:

@@ -35,7 +35,7 @@ def naive(entered: torch.Tensor, left: torch.Tensor, over: list[int]) -> dict[in
     return {i: length(left[i]) / length(entered[i]) * math.exp(turns[i]) / total for i in over}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(2, 8), st.integers(0, 9999), st.booleans(), st.data())
 def test_transition_is_its_definition(count: int, seed: int, everything: bool, data: st.DataObject) -> None:
     entered, left = random(seed, count, 5), random(seed + 1, count, 5)

@@ -23,7 +23,7 @@ from tools.vlm.primitives.budget import spread
 from tools.vlm.signals import Signal
 from tools.vlm.tokens import Grid, VisualTokens
 
-law = settings(deadline=None, max_examples=40)
+law = settings(max_examples=40)
 CLS, KEYS = Signal("cls", heads="sum"), Signal("keys")
 
 
