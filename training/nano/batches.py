@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tokenizers import Tokenizer
 
 from evals.synth.scenes import Sample, Scenes, Split, Turn
 from evals.synth.scenes.vocabulary import COLOURS, universe
+from tools.errors import BadInput
 from training.nano.config import Mix, Stage
 from training.nano.vocabulary import END, TURN, beginnings, id_of
 
@@ -30,7 +32,7 @@ DESCRIBE = (
 CAPTION = "caption"
 #: Batches that are drawn together, so that each can get sequences of like length.
 TOGETHER = 4
-#: Room for the samples of one group of batches.
+#: Room for the samples of one group of batches and for those that are passed over.
 _STRIDE = 1 << 12
 
 #: Of how much is kept where tokens are dropped the logarithm is uniform; what shows something is exp(lean) times as
@@ -138,10 +140,9 @@ def checks(stage: Stage, count: int, seed: int) -> list[Job]:
 
 def draw(job: Job, vocabulary: Path) -> list[Batch]:
     """The batches of a job, with the tokens of the tokenizer in ``vocabulary``."""
-    scenes, mix, tokenizer = _scenes(job.split, job.seed), job.mix, _tokenizer(vocabulary)
-    make = scenes.picture if mix.kind == "picture" else scenes.clip
+    mix, tokenizer = job.mix, _tokenizer(vocabulary)
     chance = np.random.default_rng([job.seed, job.first & 0xFFFFFFFF, job.first >> 32])
-    samples = [make(job.first + index, turns=mix.turns, scale=mix.scale) for index in range(job.batches * mix.batch)]
+    samples = list(islice(_samples(job), job.batches * mix.batch))
     turns = [_turns(sample, mix, chance) for sample in samples]
     lengths = [len(_row(asked, tokenizer, {})[0]) for asked in turns]
     order = np.argsort(lengths, kind="stable").reshape(job.batches, mix.batch)
@@ -149,6 +150,25 @@ def draw(job: Job, vocabulary: Path) -> list[Batch]:
         pack([samples[at] for at in row], [turns[at] for at in row], mix, tokenizer, chance)
         for row in chance.permutation(order)
     ]
+
+
+def _samples(job: Job) -> Iterator[Sample]:
+    """Those from the job's first on about which anything of the mix's families can be asked.
+
+    Raises:
+        BadInput: if there are next to none.
+    """
+    scenes, mix = _scenes(job.split, job.seed), job.mix
+    make = scenes.picture if mix.kind == "picture" else scenes.clip
+    for index in range(job.first, job.first + _STRIDE):
+        sample = make(index, turns=mix.turns, scale=mix.scale)
+        if not mix.families or any(turn.family in mix.families for turn in sample.turns):
+            yield sample
+    raise BadInput(
+        f"hardly any {mix.scale} {mix.kind} can be asked about {', '.join(mix.families)}",
+        remedy="name families that such samples have",
+        field="families",
+    )
 
 
 def pack(

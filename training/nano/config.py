@@ -46,7 +46,7 @@ class Mix:
         caption: how often a sample is to be described as well.
         drop: how often a part of a batch's visual tokens is left out, as compression will do.
         most: the largest part that is kept then. A clip with a quarter of its tokens costs half and shows as much.
-        families: only these are asked about; empty means all.
+        families: only these are asked about, and samples that have none of them are passed over; empty means all.
     """
 
     kind: Kind = "picture"
@@ -195,18 +195,23 @@ _ANSWERS = Stage(
     contrast=0.1,
     course=0.5,
 )
+_EVENTS = ("motion", "order", "speed", "meeting", "cut", "change")
+# An answer about an event is one word, a lesson dozens. Both together teach little of what has happened: for a thousand
+# steps everything moved "nowhere". By then the courses tell it, and there is no need of lessons.
 _CLIPS = Stage(
     "clips",
     share=45,
     mixes=(
-        Mix("clip", share=1.0, batch=8, turns=8, lessons=4, caption=0.2, drop=0.8, most=0.4),
-        Mix("clip", scale="far", share=0.08, batch=8, turns=12),
-        Mix(share=0.6, turns=10, lessons=1, caption=0.2, drop=0.4),
-        Mix(share=0.15, turns=10, families=("word", "number")),
-        Mix(scale="far", share=0.08, turns=12),
+        Mix("clip", share=0.8, batch=16, turns=20, drop=0.8, most=0.4, families=_EVENTS),
+        Mix("clip", share=0.35, batch=8, turns=8, lessons=1, caption=0.2, drop=0.8, most=0.4),
+        Mix("clip", scale="far", share=0.05, batch=8, turns=12),
+        Mix(share=0.4, turns=10, lessons=1, caption=0.2, drop=0.3),
+        Mix(share=0.25, turns=16, drop=0.2, families=("count", "relation", "size")),
+        Mix(share=0.3, batch=64, turns=16, drop=0.1, families=("word", "number")),
+        Mix(scale="far", share=0.05, turns=12),
     ),
-    tower=0.2,
-    dense=0.1,
+    tower=0.4,
+    dense=0.2,
     words=0.2,
     contrast=0.1,
     course=1.0,

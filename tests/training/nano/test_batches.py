@@ -16,6 +16,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from evals.synth.scenes import Scenes
+from tools.errors import BadInput
 from training.nano.batches import CAPTION, TOGETHER, Batch, checks, draw, jobs, pack, sentences
 from training.nano.config import Mix, Stage
 from training.nano.feed import Feed
@@ -99,8 +100,15 @@ def test_answers_alone_are_learnt(tokenizer: Tokenizer) -> None:
 def test_only_the_families_of_the_mix_are_asked(vocabulary: Path) -> None:
     job = replace(next(jobs(STAGE, 0)), mix=Mix(batch=4, turns=8, families=("count",)))
     rows = [row for batch in draw(job, vocabulary) for row in batch.families]
-    assert {name for row in rows for name in row} <= {"count", CAPTION}
-    assert all(row.count(CAPTION) == (len(row) == 1 and row[0] == CAPTION) for row in rows)
+    assert all(set(row) == {"count"} for row in rows)
+
+
+def test_samples_that_cannot_be_asked_are_passed_over(vocabulary: Path) -> None:
+    job = replace(next(jobs(STAGE, 0)), mix=Mix("clip", batch=2, turns=20, families=("order", "speed")))
+    rows = [row for batch in draw(job, vocabulary) for row in batch.families]
+    assert len(rows) == 2 * TOGETHER and set().union(*rows) == {"order", "speed"}
+    with pytest.raises(BadInput, match="hardly any near picture can be asked about speed"):
+        draw(replace(job, mix=Mix(batch=1, turns=1, families=("speed",))), vocabulary)
 
 
 def test_captions_are_asked_for_as_often_as_the_mix_says(vocabulary: Path) -> None:
