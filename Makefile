@@ -38,7 +38,7 @@ unit: install
 bench: install
 	$(BIN)/loupe bench all
 
-# Hours on two cores; goes on where it was stopped. BEGUN=training/nano/begun starts with the run that lies there.
+# Hours on two cores; goes on where it was stopped. BEGUN=FOLDER starts with a run that --pack wrote there.
 nano: install
 	$(BIN)/python -m training.nano --resume $(if $(BEGUN),--begun $(BEGUN)) $(if $(CONFIG),--config $(CONFIG)) \
 		$(if $(MINUTES),--minutes $(MINUTES))

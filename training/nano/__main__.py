@@ -30,6 +30,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="train that many steps, which is reproducible, instead of by time")
     parser.add_argument("--resume", action="store_true", help="go on with what is in the folder")
     parser.add_argument(
+        "--changed", action="store_true", help="with --resume: teach by the config as it is now, if it has changed"
+    )
+    parser.add_argument(
         "--begun", type=Path, metavar="FOLDER", help="begin with a run that --pack wrote, unless there is one to resume"
     )
     parser.add_argument(
@@ -70,6 +73,7 @@ def _run(options: argparse.Namespace) -> None:
         chosen,
         out,
         resume=options.resume or options.pack is not None,
+        changed=options.changed,
         begun=options.begun,
         device=options.device,
         processes=processes,

@@ -31,7 +31,7 @@ world.
 
 Scenes of `evals/synth/scenes`, drawn as training went and none kept; seed {seed}.
 
-{runs}
+{run}
 
 {reach}
 
@@ -63,40 +63,30 @@ _BY_STEPS = """`{command}` does it again: a run limited by steps gives the same 
 number of processes; elsewhere sums round differently, and accuracy stays within the intervals below."""
 _BY_TIME = """`{command}` does it again. A run limited by time gets as far as the machine takes it, so expect other
 figures; `--steps` makes a run that can be repeated."""
-_MOVED = (
-    "The run was moved from one machine to another on its way, with rounded weights, and what is taught may have "
-    "changed there. `python -m training.nano` trains all stages in one go; expect other figures."
-)
-_IN_RUNS = (
-    "Each run began with the checkpoint of the one before, which is not kept. `python -m training.nano` trains all "
-    "stages from scratch; expect other figures."
-)
+_CHANGED = """What is taught was changed on the way, {times}; the shares above are those of the end. `{command}` trains
+all stages by the recipe as it is now; expect other figures."""
 
 
 def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
     """The card as Markdown.
 
     Args:
-        facts: of the training: ``parameters``, ``vocabulary`` and ``runs``, the first one first, each with its
-            ``config``, ``stages``, ``steps`` and ``seconds``.
+        facts: of the training: ``parameters``, ``vocabulary`` and the ``run`` with its ``config``, ``stages``,
+            ``steps``, ``seconds`` and ``changes``.
         measured: what ``training.nano.measure.examine`` found.
     """
     llava = recipe.sizes.family == "llava"
-    runs = facts["runs"]
-    if len(runs) > 1:
-        reach = "\n".join(textwrap.wrap(_IN_RUNS, 120))
-    elif runs[0].get("moves"):
-        reach = "\n".join(textwrap.wrap(_MOVED, 120))
-    else:
-        # A run by time may have been stopped and given another limit; what counts is how long it went on.
-        minutes = round(runs[0]["seconds"] / 60) or 1
-        limit = f"--steps {recipe.steps}" if recipe.steps is not None else f"--minutes {minutes}"
-        reach = _BY_STEPS if recipe.steps is not None else _BY_TIME
-        reach = reach.format(command=f"python -m training.nano --config {runs[0]['config']} {limit}")
+    run = facts["run"]
+    # A run by time may have been stopped and given another limit; what counts is how long it went on.
+    minutes = round(run["seconds"] / 60) or 1
+    limit = f"--steps {recipe.steps}" if recipe.steps is not None else f"--minutes {minutes}"
+    reach = _CHANGED if run["changes"] else _BY_STEPS if recipe.steps is not None else _BY_TIME
+    times = "once" if run["changes"] == 1 else f"{run['changes']} times"
+    reach = reach.format(command=f"python -m training.nano --config {run['config']} {limit}", times=times)
     recall = measured.get("recall_at_5")
     cost = measured["cost"]
     return _CARD.format(
-        name=recipe.model or recipe.name,
+        name=recipe.name,
         millions=facts["parameters"] / 1e6,
         architecture="LlavaForConditionalGeneration" if llava else "Qwen2_5_VLForConditionalGeneration",
         host=measured["host"],
@@ -106,8 +96,8 @@ def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) 
         also=" with the contrastive model for search in `search/`" if recall else "",
         load=cost["load_seconds"],
         look=cost["look_seconds"],
-        runs="\n".join(map(_run, runs)),
-        reach=reach,
+        run=_run(run),
+        reach="\n".join(textwrap.wrap(reach, 120, break_on_hyphens=False)),
         seed=recipe.seed,
         tables=_tables(measured["accuracy"], measured["prior"]),
         pairs=_pairs(measured["pairs"]),

@@ -14,14 +14,13 @@ import torch
 from tokenizers import Tokenizer
 
 from tools.errors import BadInput
-from tools.packaged import packaged
 from training.nano import batches, state
 from training.nano.batches import Batch
 from training.nano.config import Recipe, Stage
 from training.nano.crew import Crew
 from training.nano.feed import Feed
 from training.nano.learner import Learner, evaluating, multiplies_half
-from training.nano.models import Models, build, start
+from training.nano.models import Models, build
 from training.nano.optimizer import Optimizer
 from training.nano.vocabulary import learn
 
@@ -37,6 +36,7 @@ class Training:
     Args:
         out: the folder; made if it is not there.
         resume: whether to go on with what is in it; otherwise it is begun anew.
+        changed: whether the recipe that is gone on with may have changed since, see `state.load`.
         begun: a folder that `pack` wrote, to go on with if there is nothing in ``out`` to go on with.
         device: ``auto`` takes a GPU if there is one.
         processes: how many share the work of a step, see `Crew`.
@@ -50,6 +50,7 @@ class Training:
         out: Path,
         *,
         resume: bool = False,
+        changed: bool = False,
         begun: Path | None = None,
         device: str = "auto",
         processes: int = 1,
@@ -59,7 +60,6 @@ class Training:
         self.recipe, self.out, self._tell, self._processes = recipe, out, tell, processes
         out.mkdir(parents=True, exist_ok=True)
         self._state, self._log = out / "state.pt", out / "log.jsonl"
-        self._start = Path(packaged(recipe.start)) if recipe.start is not None else None
         resume = resume and self._state.is_file()
         if resume:
             _mend(self._log)
@@ -73,14 +73,14 @@ class Training:
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
             models = build(recipe.sizes, self._vocabulary())
-            if self._start is not None and not resume:
-                start(models, self._start)
             self.learner = Learner(models, device, half=multiplies_half(device), fused=fused)
         self._optimizer = Optimizer(self.learner.parts, recipe.decay)
         self._average = state.Average(self.learner.parts, recipe.ema)
         self.progress = state.Progress()
         if resume:
-            self.progress = state.load(self._state, recipe, self.learner.parts, self._optimizer, self._average)
+            self.progress = state.load(
+                self._state, recipe, self.learner.parts, self._optimizer, self._average, changed=changed
+            )
         elif begun is not None:
             self.progress = state.unpack(begun, recipe, self.learner.parts, self._average)
         if resume or begun is not None:
@@ -203,14 +203,11 @@ class Training:
     # --- files -------------------------------------------------------------------------------------------------------
 
     def _vocabulary(self) -> Tokenizer:
-        """The tokenizer, learnt once for a folder, or that of the checkpoint to start with."""
+        """The tokenizer, learnt once for a folder."""
         if self.tokens.is_file():
             return Tokenizer.from_file(str(self.tokens))
-        if self._start is not None:
-            tokenizer = Tokenizer.from_file(str(self._start / "tokenizer.json"))
-        else:
-            sizes = self.recipe.sizes
-            tokenizer = learn(batches.sentences(sizes.samples, self.recipe.seed), sizes.vocabulary)
+        sizes = self.recipe.sizes
+        tokenizer = learn(batches.sentences(sizes.samples, self.recipe.seed), sizes.vocabulary)
         tokenizer.save(str(self.tokens))
         return tokenizer
 

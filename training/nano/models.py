@@ -26,7 +26,6 @@ from transformers import (
 )
 
 from evals.synth.scenes import CLASSES, COURSES, PATCH, SIDE
-from tools.errors import BadInput
 from training.nano.config import Sizes
 from training.nano.vocabulary import (
     END,
@@ -131,35 +130,6 @@ def _places(width: int) -> torch.Tensor:
     one = torch.cat([angles.sin(), angles.cos()], dim=1)
     rows, columns = one[:, None].expand(GRID, GRID, -1), one[None].expand(GRID, GRID, -1)
     return 0.5 * torch.cat([rows, columns], dim=-1).flatten(0, 1)
-
-
-def start(models: Models, folder: Path) -> None:
-    """Puts the weights of a checkpoint that `export` wrote into models of the same sizes.
-
-    Raises:
-        BadInput: if it has other sizes.
-    """
-    pairs = [(models.host, folder), (models.search, folder / SEARCH)]
-    for model, place in pairs:
-        if model is None:
-            continue
-        try:
-            found = type(model).from_pretrained(place, dtype=torch.float32)
-            # The same width in other heads has the same shapes.
-            if _heads(found.config) != _heads(model.config):
-                raise ValueError("its attention has other heads")
-            model.load_state_dict(found.state_dict())
-        except (OSError, RuntimeError, ValueError) as error:
-            raise BadInput(
-                f"'{place}' is no checkpoint of these sizes",
-                remedy="start from one that this recipe, or one like it, has made",
-                field="start",
-            ) from error
-
-
-def _heads(config: Any) -> list[int | None]:
-    names = ("num_attention_heads", "num_key_value_heads", "num_heads")
-    return [getattr(part, name, None) for part in (config.text_config, config.vision_config) for name in names]
 
 
 def export(models: Models, sizes: Sizes, folder: Path, *, temperature: float = 1.0) -> Path:

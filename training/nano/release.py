@@ -5,14 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tools.packaged import packaged
 from tools.vlm.engine import Engine
 from tools.vlm.familiar import Familiar
 from tools.vlm.loading import load_host
 from training.nano import measure
 from training.nano.batches import sentences
 from training.nano.card import card
-from training.nano.config import Recipe
 from training.nano.loop import Training
 from training.nano.models import export, parameters
 
@@ -36,7 +34,7 @@ def release(training: Training, folder: Path) -> Path:
     facts = {
         "parameters": parameters(training.models.host),
         "vocabulary": training.models.tokenizer.get_vocab_size(),
-        "runs": [*_before(recipe), _run(training)],
+        "run": _run(training),
     }
     (folder / "measured.json").write_text(json.dumps({**facts, **measured}, indent=1) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(card(recipe, facts, measured), encoding="utf-8")
@@ -51,13 +49,5 @@ def _run(training: Training) -> dict[str, Any]:
         "stages": [f"{stage.name} {stage.share / shares:.0%}" for stage in recipe.stages],
         "steps": progress.steps,
         "seconds": round(progress.seconds_before, 1),
-        "moves": progress.moves,
+        "changes": progress.changes,
     }
-
-
-def _before(recipe: Recipe) -> list[dict[str, Any]]:
-    """The runs that made the checkpoint which the training began with."""
-    if recipe.start is None:
-        return []
-    measured = Path(packaged(recipe.start)) / "measured.json"
-    return list(json.loads(measured.read_text(encoding="utf-8"))["runs"]) if measured.is_file() else []

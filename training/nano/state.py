@@ -22,14 +22,15 @@ _WEIGHTS, _PROGRESS = "model.safetensors", "progress.json"
 @dataclass
 class Progress:
     """How far a run is: ``step`` steps and ``seconds`` into stage number ``stage``, ``steps_before`` and
-    ``seconds_before`` in the stages that are done; and how often it was moved, see `pack`."""
+    ``seconds_before`` in the stages that are done; and how often it went on with another recipe or was moved, see
+    `pack`."""
 
     stage: int = 0
     step: int = 0
     seconds: float = 0.0
     steps_before: int = 0
     seconds_before: float = 0.0
-    moves: int = 0
+    changes: int = 0
 
     @property
     def steps(self) -> int:
@@ -39,7 +40,7 @@ class Progress:
     def next_stage(self) -> "Progress":
         """At the start of the next stage."""
         seconds = self.seconds_before + self.seconds
-        return Progress(self.stage + 1, steps_before=self.steps, seconds_before=seconds, moves=self.moves)
+        return Progress(self.stage + 1, steps_before=self.steps, seconds_before=seconds, changes=self.changes)
 
 
 class Average:
@@ -79,6 +80,7 @@ def save(path: Path, recipe: Recipe, progress: Progress, parts: nn.Module, optim
     """Replaces the file at ``path``; whoever reads it finds the old state or the new one, never half of either."""
     state = {
         "recipe": _essence(recipe),
+        "frame": _frame(recipe),
         "progress": asdict(progress),
         "parts": parts.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -92,18 +94,24 @@ def save(path: Path, recipe: Recipe, progress: Progress, parts: nn.Module, optim
     scratch.replace(path)
 
 
-def load(path: Path, recipe: Recipe, parts: nn.Module, optimizer: Any, average: Average) -> Progress:
+def load(
+    path: Path, recipe: Recipe, parts: nn.Module, optimizer: Any, average: Average, *, changed: bool = False
+) -> Progress:
     """Puts everything back as it was saved.
+
+    Args:
+        changed: whether the recipe may teach otherwise from now on; sizes and names of stages stay.
 
     Raises:
         BadInput: if the file belongs to another recipe.
     """
     device = next(parts.parameters()).device
     state = torch.load(path, map_location=device, weights_only=True)
-    if state["recipe"] != _essence(recipe):
+    same = state["recipe"] == _essence(recipe)
+    if state["frame"] != _frame(recipe) or not (same or changed):
         raise BadInput(
             f"'{path}' was trained by another recipe than '{recipe.name}' is now",
-            remedy="name another folder with --out, or go on with the recipe it was begun with",
+            remedy="name another folder with --out, or go on with --changed if sizes and stages are the same",
             field="out",
         )
     parts.load_state_dict(state["parts"])
@@ -111,7 +119,9 @@ def load(path: Path, recipe: Recipe, parts: nn.Module, optimizer: Any, average: 
     with torch.no_grad():
         for mean, saved in zip(average.mean, state["average"], strict=True):
             mean.copy_(saved)
-    return Progress(**state["progress"])
+    progress = Progress(**state["progress"])
+    progress.changes += not same
+    return progress
 
 
 def pack(folder: Path, recipe: Recipe, progress: Progress, parts: nn.Module, average: Average) -> None:
@@ -147,12 +157,17 @@ def unpack(folder: Path, recipe: Recipe, parts: nn.Module, average: Average) -> 
             remedy="name a folder that --pack wrote, of a recipe with the same sizes and stages",
             field="begun",
         ) from error
-    return Progress(**{**told, "stage": stage, "moves": told["moves"] + 1})
+    return Progress(**{**told, "stage": stage, "changes": told["changes"] + 1})
 
 
 def _essence(recipe: Recipe) -> str:
     """What may not change between two parts of one run; how long it goes on and how it is watched may."""
     return repr((recipe.name, recipe.sizes, recipe.stages, recipe.seed, recipe.decay, recipe.clip, recipe.ema))
+
+
+def _frame(recipe: Recipe) -> str:
+    """What may not change in any case: or the parts have other shapes, or it is unclear where the run stands."""
+    return repr((recipe.sizes, [stage.name for stage in recipe.stages]))
 
 
 __all__ = ["Average", "Progress", "load", "pack", "save", "unpack"]

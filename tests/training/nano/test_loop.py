@@ -19,7 +19,6 @@ from tools.errors import BadInput
 from training.nano import measure
 from training.nano.config import Mix, Recipe, Stage, recipe
 from training.nano.loop import Training, _rate
-from training.nano.models import export
 from training.nano.state import Average
 
 SMALL = Recipe(
@@ -117,6 +116,19 @@ def test_another_recipe_does_not_go_on(tmp_path: Path) -> None:
     assert caught.value.field == "out"
     # A longer one does, from where the state was last written.
     assert Training(replace(SMALL, steps=20), tmp_path, resume=True, device="cpu").progress.step == 2
+
+
+def test_another_recipe_goes_on_where_it_is_asked_to(tmp_path: Path) -> None:
+    Training(SMALL, tmp_path, device="cpu").run(stop_after=7)
+    same = Training(SMALL, tmp_path, resume=True, changed=True, device="cpu")
+    assert (same.progress.steps, same.progress.changes) == (6, 0)
+    other = Training(replace(SMALL, decay=0.1), tmp_path, resume=True, changed=True, device="cpu")
+    assert (other.progress.steps, other.progress.changes) == (6, 1)
+    other.run()
+    assert Training(other.recipe, tmp_path, resume=True, device="cpu").progress.changes == 1
+    renamed = replace(SMALL, stages=(replace(SMALL.stages[0], name="eyes"), SMALL.stages[1]))
+    with pytest.raises(BadInput, match="another recipe"):
+        Training(renamed, tmp_path, resume=True, changed=True, device="cpu")
 
 
 def test_the_log(whole: Training) -> None:
@@ -245,21 +257,6 @@ def test_tiny_learns(tmp_path: Path) -> None:
     assert right > 1.4 * blind[0]
 
 
-def test_training_goes_on_from_a_released_checkpoint(whole: Training, tmp_path: Path) -> None:
-    folder = export(whole.models, SMALL.sizes, tmp_path / "released")
-    more = Training(replace(SMALL, start=str(folder)), tmp_path / "more", device="cpu")
-    assert more.models.tokenizer.get_vocab() == whole.models.tokenizer.get_vocab()
-    for name, weight in whole.models.host.state_dict().items():
-        assert torch.equal(more.models.host.state_dict()[name], weight.to(torch.bfloat16).float()), name
-    assert more.models.search is not None
-    assert more.models.search.vision_model is more.models.host.model.vision_tower
-    wider = replace(SMALL.sizes, vision=(128, 2, 4, 128))
-    split = replace(SMALL.sizes, text=(64, 2, 8, 128), groups=4)
-    for sizes in (wider, split):
-        with pytest.raises(BadInput, match="no checkpoint of these sizes"):
-            Training(replace(SMALL, sizes=sizes, start=str(folder)), tmp_path / "other", device="cpu")
-
-
 def test_a_run_goes_on_on_another_machine(tmp_path: Path) -> None:
     here, there, packed = tmp_path / "here", tmp_path / "there", tmp_path / "packed"
     first = Training(SMALL, here, device="cpu")
@@ -270,7 +267,7 @@ def test_a_run_goes_on_on_another_machine(tmp_path: Path) -> None:
     other = replace(SMALL, stages=(SMALL.stages[0], replace(SMALL.stages[1], rate=2e-3)))
     second = Training(other, there, begun=packed, device="cpu")
     assert second.tokens.read_bytes() == first.tokens.read_bytes()
-    assert (second.progress.stage, second.progress.steps, second.progress.moves) == (1, 8, 1)
+    assert (second.progress.stage, second.progress.steps, second.progress.changes) == (1, 8, 1)
     for mean, parameter, own in zip(
         first._average.mean, second.learner.parts.parameters(), second._average.mean, strict=True
     ):

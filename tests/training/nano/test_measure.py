@@ -133,19 +133,17 @@ def test_card_states_what_was_measured() -> None:
         "cost": {"load_seconds": 0.5, "look_seconds": 0.25, "bytes": 20_000_000},
         "recall_at_5": (187, 200),
     }
-    run = {"config": "nano", "stages": ["tower 25%", "answers 75%"], "steps": 1000, "seconds": 7200.0}
-    facts = {"parameters": 6_700_000, "vocabulary": 736, "runs": [run]}
+    run = {"config": "nano", "stages": ["tower 25%", "answers 75%"], "steps": 1000, "seconds": 7200.0, "changes": 0}
+    facts = {"parameters": 6_700_000, "vocabulary": 736, "run": run}
     text = card(recipe("nano").limited(steps=1000), facts, measured)
     for part in ("loupe-nano", "6.7 million", "0.950 (0.91-0.97, n=200)", "0.250 (", "0.100 (", "0.031", "0.042", "1.3",
                  "| place of both | 0.900 (0.81-0.95, n=70) | 0.100 (",
                  "187", "0.935", "1000 steps in 2.00 hours", "--steps 1000", "20.0 MB"):  # fmt: skip
         assert part in text, part
     assert "{" not in text
-    # What runs before taught is not what this recipe teaches.
-    two = {**facts, "runs": [run, {**run, "config": "nano-more", "steps": 700}]}
-    text = card(recipe("nano-more"), two, measured)
-    assert "700 steps" in text
-    assert "Each run began with the checkpoint of the one before" in " ".join(text.split())
+    text = " ".join(card(recipe("nano"), {**facts, "run": {**run, "changes": 2}}, measured).split())
+    assert "changed on the way, 2 times" in text
+    assert "gives the same parameters" not in text
     text = card(recipe("nano-qwen"), facts, {**measured, "host": "qwen2_5_vl", "recall_at_5": None})
     assert "no contrastive tower" in text
     assert "search/" not in text
