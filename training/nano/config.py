@@ -191,8 +191,8 @@ _ANSWERS = Stage(
     contrast=0.1,
     course=0.5,
 )
-# An answer about an event is one word, a lesson dozens, and the loss counts words: beside four lessons a clip everything
-# moved "nowhere" for a thousand steps, and without them nearly everything its way after 240 more.
+# An answer about an event is one word, a lesson dozens, and the loss counts words: beside four lessons a clip all moved
+# "nowhere" for a thousand steps, and without them nearly all went their way after 240 more.
 _CLIPS = Stage(
     "clips",
     share=35,
