@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +246,10 @@ def test_tiny_learns(tmp_path: Path) -> None:
     found = [row for row in _lines(tmp_path) if row["event"] == "validation"][-1]["accuracy"]["picture near"]
     right, asked = found["colour"]
     scenes = Scenes("validation", chosen.seed)
-    samples = [scenes.picture(index, turns=16) for index in range(chosen.check)]
+    drawn = (scenes.picture(index, turns=16) for index in count())
+    samples = islice(
+        (sample for sample in drawn if any(turn.family == "colour" for turn in sample.turns)), chosen.check
+    )
     questions = [
         measure.Question("picture", sample, turn)
         for sample in samples
