@@ -108,7 +108,7 @@ def load(
     device = next(parts.parameters()).device
     state = torch.load(path, map_location=device, weights_only=True)
     same = state["recipe"] == _essence(recipe)
-    if state["frame"] != _frame(recipe) or not (same or changed):
+    if state.get("frame") != _frame(recipe) or not (same or changed):
         raise BadInput(
             f"'{path}' was trained by another recipe than '{recipe.name}' is now",
             remedy="name another folder with --out, or go on with --changed if sizes and stages are the same",
