@@ -226,7 +226,7 @@ RECIPES: dict[str, Recipe] = {
         "nano-qwen",
         Sizes(family="qwen2_5_vl", vision=(224, 6, 7, 560), text=(256, 5, 4, 512), groups=2, search=None),
         tuple(replace(stage, contrast=0.0) for stage in _STAGES),
-        steps=9250,
+        steps=6000,
     ),
     "tiny": Recipe(
         "tiny",

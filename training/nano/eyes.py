@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+from transformers.vision_utils import get_vision_position_ids
 
 from evals.synth.scenes import CLASSES, PATCH, SIDE
 from evals.synth.scenes.vocabulary import CLASS_OF, SHAPES, universe
-from training.nano.attention import NEVER
+from training.nano.attention import NEVER, blocks
 from training.nano.batches import Batch
 from training.nano.models import GRID, Models
 from training.nano.vocabulary import beginnings
@@ -41,11 +42,16 @@ class Seen:
 
 
 class Eyes:
-    """The tower and the connector of models on their device, with the losses that teach them."""
+    """The tower and the connector of models on their device, with the losses that teach them.
 
-    def __init__(self, models: Models, device: torch.device) -> None:
+    Args:
+        fused: whether layers are compiled, see `fuse`.
+    """
+
+    def __init__(self, models: Models, device: torch.device, *, fused: bool = False) -> None:
         self.models, self.device = models, device
         self.llava = models.host.config.model_type == "llava"
+        self._blocks = [] if self.llava else blocks(models, fused=fused)
         self._mean = torch.tensor(OPENAI_CLIP_MEAN, device=device)[:, None, None] * 255
         self._std = torch.tensor(OPENAI_CLIP_STD, device=device)[:, None, None] * 255
         # For each shape the colours that training never gives it, and the other way round; by class.
@@ -90,8 +96,15 @@ class Eyes:
         # The processor's order: slice, group of 2 x 2 patches, patch; and within a patch channel, frame, pixel.
         cut = pixels.view(count, length // 2, 2, 3, half, 2, PATCH, half, 2, PATCH)
         flat = cut.permute(0, 1, 4, 7, 5, 8, 3, 2, 6, 9).reshape(count * (length // 2) * GRID * GRID, -1)
-        sizes = torch.tensor([[length // 2, GRID, GRID]] * count, device=self.device)
-        tokens: Tensor = self.models.host.model.visual(flat, sizes).pooler_output
+        visual = self.models.host.model.visual
+        # A patch is as large as the kernel: its convolution is a product, for which there are better kernels.
+        kernel = visual.patch_embed.proj.weight.flatten(1)
+        hidden = F.linear(flat, kernel).view(-1, GRID * GRID, len(kernel))
+        one = torch.tensor([[1, GRID, GRID]], device=self.device)
+        cos, sin = visual.rotary_pos_emb(hidden, get_vision_position_ids(one, visual.spatial_merge_size))
+        for block in self._blocks:
+            hidden = block(hidden, cos, sin)
+        tokens: Tensor = visual.merger(hidden.flatten(0, 1))
         return tokens.view(count, length // 2 * half * half, -1)
 
     def dense(self, batch: Batch, seen: Seen) -> Tensor:

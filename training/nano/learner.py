@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,6 +20,21 @@ from training.nano.voice import Spoken, Voice
 
 #: Tokens that go through the decoder together on a processor.
 _CHUNK = 2048
+
+
+class Score(NamedTuple):
+    """How questions were answered: by family how many rightly and how many there were, and by family, answer and what
+    was said instead how many were not. The likeliest next tokens after a mistake are those after the right answer."""
+
+    right: Counter[str]
+    asked: Counter[str]
+    mistakes: Counter[tuple[str, str, str]]
+
+    def update(self, other: "Score") -> None:
+        """Takes in other questions."""
+        self.right.update(other.right)
+        self.asked.update(other.asked)
+        self.mistakes.update(other.mistakes)
 
 
 class Learner:
@@ -34,7 +51,7 @@ class Learner:
         if self.device.type == "cpu":
             models.host.set_attn_implementation(BY_ROWS)
             self.fused = fused and fuse(models)
-        self.eyes, self.voice = Eyes(models, self.device), Voice(models, self.device)
+        self.eyes, self.voice = Eyes(models, self.device, fused=self.fused), Voice(models, self.device)
 
     def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
         """The losses that the stage weighs, unweighted."""
@@ -119,15 +136,15 @@ class Learner:
         return found
 
     @torch.no_grad()
-    def score(self, batch: Batch) -> tuple[Counter[str], Counter[str]]:
-        """How many questions of each family are answered to the letter, and how many there are.
+    def score(self, batch: Batch) -> Score:
+        """How many questions of each family are answered to the letter, how many there are, and what else is said.
 
         Every next token is the likeliest exactly where greedy decoding says the answer, so nothing is generated here.
         Two more things count as families: the part of patches that show something which is named, and the captions that
         match their own sample best in the batch.
         """
-        right: Counter[str] = Counter()
-        asked: Counter[str] = Counter()
+        score = Score(Counter(), Counter(), Counter())
+        right, asked, mistakes = score
         with self._precision():
             seen = self.eyes.see(batch, cls=self.models.search is not None)
             if seen.cls is not None:
@@ -141,20 +158,28 @@ class Learner:
                 right[f"patch {kind}"] += int(((reading.argmax(-1) == labels) & there).sum())
                 asked[f"patch {kind}"] += int(there.sum())
             if not (batch.ids.size or batch.courses):
-                return right, asked
+                return score
             spoken = self.voice.speak(batch, seen.tokens)
             for kind, reading, labels in self.voice.courses(batch, spoken):
                 there = labels > 0
                 right[f"course {kind}"] += int(((reading.argmax(-1) == labels) & there).sum())
                 asked[f"course {kind}"] += int(there.sum())
-        target = torch.from_numpy(batch.target)
-        wrong = torch.zeros_like(target, dtype=torch.bool)
-        wrong[target >= 0] = (spoken.logits.argmax(-1) != spoken.wanted).cpu()
+        wanted = batch.target >= 0
+        said = np.full_like(batch.target, -1)
+        said[wanted] = spoken.logits.argmax(-1).cpu().numpy()
         for row, families in enumerate(batch.families):
             for number, family in enumerate(families):
+                answer = wanted[row] & (batch.turn[row] == number)
                 asked[family] += 1
-                right[family] += int(not wrong[row, torch.from_numpy(batch.turn[row] == number)].any())
-        return right, asked
+                if np.array_equal(said[row, answer], batch.target[row, answer]):
+                    right[family] += 1
+                else:
+                    true, false = (self._text(tokens[row, answer]) for tokens in (batch.target, said))
+                    mistakes[family, true, false] += 1
+        return score
+
+    def _text(self, tokens: npt.NDArray[np.int64]) -> str:
+        return str(self.models.tokenizer.decode(tokens.tolist())).strip()
 
     def _precision(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()

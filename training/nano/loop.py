@@ -19,13 +19,15 @@ from training.nano.batches import Batch
 from training.nano.config import Recipe, Stage
 from training.nano.crew import Crew
 from training.nano.feed import Feed
-from training.nano.learner import Learner, evaluating, multiplies_half
+from training.nano.learner import Learner, Score, evaluating, multiplies_half
 from training.nano.models import Models, build
 from training.nano.optimizer import Optimizer
 from training.nano.vocabulary import learn
 
 #: Learning rate at a stage's end, as a part of its highest.
 _FLOOR = 0.1
+#: Mistakes of a kind that the log names.
+_MISTAKES = 8
 
 Row = dict[str, Any]
 
@@ -130,21 +132,23 @@ class Training:
         return self._average.applied()
 
     def check(self, stage: Stage, feed: Feed) -> Row:
-        """Accuracy on the validation split by family, near and far apart."""
-        right: dict[str, Counter[str]] = {}
-        asked: dict[str, Counter[str]] = {}
+        """Accuracy on the validation split by family, near and far apart, and the commonest mistakes: a family of which
+        one answer is never given has a mean that looks well."""
+        scores: dict[str, Score] = {}
         jobs = batches.checks(stage, self.recipe.check, self.recipe.seed)
         with self.averaged(), evaluating(self.learner.parts), closing(feed.batches(jobs)) as found:
             for batch in found:
                 key = f"{batch.mix.kind} {batch.mix.scale}"
-                good, count = self.learner.score(batch)
-                right[key] = right.get(key, Counter()) + good
-                asked[key] = asked.get(key, Counter()) + count
+                scores.setdefault(key, Score(Counter(), Counter(), Counter())).update(self.learner.score(batch))
         return {
             "accuracy": {
-                key: {family: [right[key][family], asked[key][family]] for family in sorted(asked[key])}
-                for key in sorted(asked)
-            }
+                key: {family: [score.right[family], score.asked[family]] for family in sorted(score.asked)}
+                for key, score in sorted(scores.items())
+            },
+            "mistakes": {
+                key: [[*mistake, count] for mistake, count in score.mistakes.most_common(_MISTAKES)]
+                for key, score in sorted(scores.items())
+            },
         }
 
     # --- one stage ---------------------------------------------------------------------------------------------------

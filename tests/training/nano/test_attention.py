@@ -39,9 +39,10 @@ def test_it_is_attention(monkeypatch: pytest.MonkeyPatch, causal: bool, rows: in
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
 # torch asks fake tensors for gradients while it compiles.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
-def test_fused_layers_learn_the_same(tiny: Callable[[str], Models], sizes: dict[str, Sizes]) -> None:
-    plain = Learner(tiny("llava"))
-    fused = Learner(build(sizes["llava"], plain.models.tokenizer), fused=True)
+@pytest.mark.parametrize("family", ["llava", "qwen2_5_vl"])
+def test_fused_layers_learn_the_same(family: str, tiny: Callable[[str], Models], sizes: dict[str, Sizes]) -> None:
+    plain = Learner(tiny(family))
+    fused = Learner(build(sizes[family], plain.models.tokenizer), fused=True)
     assert fused.fused
     fused.parts.load_state_dict(plain.parts.state_dict())
     samples = [Scenes("train").clip(index, turns=2) for index in range(2)]

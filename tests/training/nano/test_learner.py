@@ -130,11 +130,15 @@ def test_score_counts_what_greedy_decoding_says(family: str, tiny: Tiny, tmp_pat
     # The text ends where decoding went on, so that the end token cannot be right; it is no part of this test.
     ends = batch.target == models.tokenizer.token_to_id("<|im_end|>")
     batch = replace(batch, target=np.where(ends, -1, batch.target))
-    right, count = Learner(models).score(batch)
+    right, count, mistakes = Learner(models).score(batch)
     if models.tokenizer.encode(texts[0]).ids == list(said[0].ids)[:5]:
         assert right["same"] == 1
     assert right["other"] == 0
     assert count["same"] == count["other"] == 1
+    [(wanted, spoken)] = [(wanted, spoken) for family, wanted, spoken in mistakes if family == "other"]
+    assert wanted == (texts[1] + "!").strip()
+    assert spoken != wanted
+    assert sum(mistakes.values()) == 2 - right["same"]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -145,6 +145,11 @@ def test_the_log(whole: Training) -> None:
     assert [row["stage"] for row in checks] == ["tower", "answers"]
     assert set(checks[1]["accuracy"]) == {"picture near", "clip near"}
     assert all(0 <= right <= asked for row in checks[1]["accuracy"].values() for right, asked in row.values())
+    found = checks[1]["mistakes"]["picture near"]
+    assert found == sorted(found, key=lambda mistake: -mistake[-1])
+    for family, _, _, times in found:
+        right, asked = checks[1]["accuracy"]["picture near"][family]
+        assert 0 < times <= asked - right
 
 
 def test_a_torn_line_of_the_log_is_cut_off(tmp_path: Path) -> None:
