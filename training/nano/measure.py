@@ -5,28 +5,35 @@ import statistics
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from evals.league.questions import says
 from evals.synth.scenes import Sample, Scale, Scenes, Split, Turn
 from tools.embed.backends.visual.clip import Clip
 from tools.errors import LoupeError
 from tools.media.frames import Frames
-from tools.vlm.engine import Engine, Request
+from tools.vlm.compression import Compression
+from tools.vlm.confidence import confidence
+from tools.vlm.context import Context
+from tools.vlm.engine import Engine, Request, Result
 from tools.vlm.loading import load_host
+from tools.vlm.method import Method, Stage
 from training.nano.config import Kind
 
 #: Samples that are drawn at most to find enough questions of every family.
 _PATIENCE = 20
 #: The longest answer that is waited for.
 _LONGEST = 16
+#: Questions that are answered in one batch.
+_TOGETHER = 16
 _BINS = 15
-#: Where a temperature is looked for, and how often.
-_COLDEST, _WARMEST, _TRIES = 0.25, 4.0, 10
+#: Where a temperature is looked for, and how many are tried.
+_COLDEST, _WARMEST, _TRIES = 0.25, 4.0, 81
 
 
 @dataclass(frozen=True)
@@ -63,15 +70,10 @@ def questions(split: Split, kind: Kind, scale: Scale, each: int, *, seed: int = 
     return [question for family in sorted(found) for question in found[family]]
 
 
-def answer(engine: Engine, asked: Sequence[Question], *, together: int = 16) -> Iterator[Answered]:
+def answer(engine: Engine, asked: Sequence[Question]) -> Iterator[Answered]:
     """Asks the engine, several questions in a batch."""
-    for start in range(0, len(asked), together):
-        part = asked[start : start + together]
-        results = engine.run([Request(frames(q.sample), q.turn.question, max_new_tokens=_LONGEST) for q in part])
-        for question, result in zip(part, results, strict=True):
-            if isinstance(result, LoupeError):
-                raise result
-            yield Answered(question, says(result.text, question.turn.answer), result.confidence)
+    for question, result in zip(asked, _results(engine, [_request(question) for question in asked]), strict=True):
+        yield Answered(question, says(result.text, question.turn.answer), result.confidence)
 
 
 def frames(sample: Sample) -> Frames:
@@ -138,30 +140,21 @@ def calibration_error(answered: Sequence[Answered]) -> float:
 
 def temperature(engine: Engine, asked: Sequence[Question]) -> float:
     """What the logits are to be divided by so that the engine's own confidence fits how often it is right: the least
-    log loss on ``asked``, by golden section over its logarithm. Answers do not depend on it."""
-    before = engine.host.temperature
+    log loss on ``asked``. Answers do not depend on it and are found once."""
+    listeners = [_Listener() for _ in asked]
+    requests = [_request(q, Compression((listener,))) for q, listener in zip(asked, listeners, strict=True)]
+    results = list(_results(engine, requests))
+    right = [says(result.text, question.turn.answer) for question, result in zip(asked, results, strict=True)]
 
-    def loss(log: float) -> float:
-        engine.host.temperature = math.exp(log)
-        logs = [_surprise(item) for item in answer(engine, asked)]
-        return statistics.fmean(logs)
+    def loss(warmth: float) -> float:
+        sure = [
+            listener.confidence(engine, question.turn.question, result, warmth)
+            for question, listener, result in zip(asked, listeners, results, strict=True)
+        ]
+        return statistics.fmean(map(_surprise, right, sure))
 
-    low, high, ratio = math.log(_COLDEST), math.log(_WARMEST), (math.sqrt(5) - 1) / 2
-    try:
-        left, right = high - ratio * (high - low), low + ratio * (high - low)
-        at_left, at_right = loss(left), loss(right)
-        for _ in range(_TRIES - 2):
-            if at_left <= at_right:
-                high, right, at_right = right, left, at_left
-                left = high - ratio * (high - low)
-                at_left = loss(left)
-            else:
-                low, left, at_left = left, right, at_right
-                right = low + ratio * (high - low)
-                at_right = loss(right)
-    finally:
-        engine.host.temperature = before
-    return round(math.exp((low + high) / 2), 3)
+    tried = [float(warmth) for warmth in np.geomspace(_COLDEST, _WARMEST, _TRIES)]
+    return round(min(tried, key=loss), 3)
 
 
 def recall(folder: Path, clips: int, *, best: int = 5, seed: int = 0) -> tuple[int, int]:
@@ -211,6 +204,38 @@ def examine(folder: Path, each: int, clips: int, *, kinds: Sequence[Kind] = ("pi
     return found
 
 
-def _surprise(item: Answered) -> float:
-    sure = min(max(item.confidence, 1e-6), 1 - 1e-6)
-    return -math.log(sure if item.right else 1 - sure)
+@dataclass(frozen=True, kw_only=True)
+class _Listener(Method):
+    """Keeps what one request might have said at every step, and changes nothing."""
+
+    stage: ClassVar[Stage] = "decode"
+    logits: list[Tensor] = field(default_factory=list, compare=False)
+
+    def decode(self, logits: Tensor, branch: Tensor | None, context: Context) -> Tensor:  # noqa: ARG002
+        self.logits.append(logits.float())
+        return logits
+
+    def confidence(self, engine: Engine, question: str, result: Result, warmth: float) -> float:
+        """How sure the engine would have been if its host had another temperature."""
+        logs = [(logits / warmth).log_softmax(-1) for logits in self.logits]
+        # The token that ends an answer counts only if there is no other.
+        said = result.ids or (int(logs[0].argmax()),)
+        chances = [float(log[token].exp()) for log, token in zip(logs, said, strict=False)]
+        return confidence(engine.host, question, result.text, chances, logs[0])
+
+
+def _request(question: Question, compression: Compression = Compression.NONE) -> Request:
+    return Request(frames(question.sample), question.turn.question, compression, max_new_tokens=_LONGEST)
+
+
+def _results(engine: Engine, requests: Sequence[Request]) -> Iterator[Result]:
+    for start in range(0, len(requests), _TOGETHER):
+        for result in engine.run(requests[start : start + _TOGETHER]):
+            if isinstance(result, LoupeError):
+                raise result
+            yield result
+
+
+def _surprise(right: bool, sure: float) -> float:
+    sure = min(max(sure, 1e-6), 1 - 1e-6)
+    return -math.log(sure if right else 1 - sure)

@@ -2,20 +2,27 @@
 
 import math
 import random
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.synth.scenes import Sample, Scenes, Turn
 from evals.synth.scenes.vocabulary import UNSEEN
+from tools.vlm.compression import Compression
+from tools.vlm.engine import Engine
+from tools.vlm.loading import load_host
 from training.nano import measure
 from training.nano.card import _interval, card
-from training.nano.config import recipe
+from training.nano.config import Sizes, recipe
 from training.nano.measure import Answered, Question
+from training.nano.models import Models, export
 
 
 def _question(turn: Turn | None = None) -> Question:
@@ -39,10 +46,10 @@ def test_calibration_error(rows: list[tuple[bool, float]]) -> None:
 
 @dataclass
 class _Overconfident:
-    """An engine that is too sure of itself by a known factor."""
+    """An engine that is too sure of itself by a known factor, and tells methods so."""
 
     truth: float
-    host: Any = field(default_factory=lambda: SimpleNamespace(temperature=1.0))
+    host: Any = None
 
     def run(self, requests: list[Any]) -> list[Any]:
         found = []
@@ -50,8 +57,9 @@ class _Overconfident:
             chance = random.Random(request.question)
             logit = chance.uniform(0.2, 8)
             right = chance.random() < 1 / (1 + math.exp(-logit / self.truth))
-            sure = 1 / (1 + math.exp(-logit / self.host.temperature))
-            found.append(SimpleNamespace(text="yes" if right else "no", confidence=sure))
+            (listener,) = request.compression.methods
+            listener.decode(torch.tensor([logit, 0.0]), None, None)
+            found.append(SimpleNamespace(text="red" if right else "blue", ids=(0,)))
         return found
 
 
@@ -59,9 +67,25 @@ class _Overconfident:
 def test_temperature_finds_how_overconfident_an_engine_is(truth: float) -> None:
     engine = _Overconfident(truth)
     sample = Scenes("test").picture(0, turns=1)
-    asked = [Question("picture", sample, Turn(f"Question {number}?", "yes", "any")) for number in range(4000)]
+    asked = [Question("picture", sample, Turn(f"Question {number}?", "red", "any")) for number in range(4000)]
     assert measure.temperature(engine, asked) == pytest.approx(truth, rel=0.15)  # type: ignore[arg-type]
-    assert engine.host.temperature == 1.0
+
+
+def test_confidence_at_another_temperature_is_what_the_engine_says_then(
+    tiny: Callable[[str], Models], sizes: dict[str, Sizes], tmp_path: Path
+) -> None:
+    engine = Engine(load_host(export(tiny("llava"), sizes["llava"], tmp_path)))
+    asked = measure.questions("validation", "picture", "near", 2)
+    listener = measure._Listener()
+    for question in asked:
+        listener.logits.clear()
+        request = measure._request(question, Compression((listener,)))
+        (result,) = measure._results(engine, [request])
+        assert listener.confidence(engine, request.question, result, 1.0) == pytest.approx(result.confidence)
+        engine.host.temperature = 1.7
+        (warm,) = measure._results(engine, [measure._request(question)])
+        engine.host.temperature = 1.0
+        assert listener.confidence(engine, request.question, result, 1.7) == pytest.approx(warm.confidence)
 
 
 def test_accuracy_counts_by_kind_scale_and_family() -> None:
