@@ -153,8 +153,8 @@ def temperature(engine: Engine, asked: Sequence[Question]) -> float:
         ]
         return statistics.fmean(map(_surprise, right, sure))
 
-    tried = [float(warmth) for warmth in np.geomspace(_COLDEST, _WARMEST, _TRIES)]
-    return round(min(tried, key=loss), 3)
+    tried = np.geomspace(_COLDEST, _WARMEST, _TRIES)
+    return round(float(tried[np.argmin([loss(float(warmth)) for warmth in tried])]), 3)
 
 
 def recall(folder: Path, clips: int, *, best: int = 5, seed: int = 0) -> tuple[int, int]:
