@@ -47,6 +47,7 @@ class Mix:
         drop: how often a part of a batch's visual tokens is left out, as compression will do.
         most: the largest part that is kept then. A clip with a quarter of its tokens costs half and shows as much.
         families: only these are asked about, and samples that have none of them are passed over; empty means all.
+        nameless: part of the things which are like others and lack a name, see `Scenes`.
     """
 
     kind: Kind = "picture"
@@ -59,6 +60,7 @@ class Mix:
     drop: float = 0.0
     most: float = 1.0
     families: tuple[str, ...] = ()
+    nameless: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,8 @@ _ANSWERS = Stage(
     contrast=0.1,
     course=0.5,
 )
+_SHOWN = ("count", "presence", "word", "number")
+_EVENTS = ("motion", "change", "order", "speed", "meeting", "cut")
 # An answer about an event is one word, a lesson dozens, and the loss counts words: beside four lessons a clip all moved
 # "nowhere" for a thousand steps, and without them nearly all went their way after 240 more.
 _CLIPS = Stage(
@@ -212,7 +216,27 @@ _CLIPS = Stage(
     contrast=0.1,
     course=1.0,
 )
-_STAGES = (_TOWER, _MATCH, _CAPTION, _ANSWERS, _CLIPS)
+# What is learnt last and slowest: letters, and counting things rather than pairs of colour and shape, see `Scenes`.
+_POLISH = Stage(
+    "polish",
+    share=7.5,
+    mixes=(
+        Mix(share=0.4, turns=20, drop=0.2, families=("count", "presence"), nameless=0.35),
+        Mix(share=0.3, batch=64, turns=20, drop=0.1, families=("word", "number")),
+        Mix("clip", share=0.2, batch=16, turns=20, drop=0.8, most=0.4, families=_SHOWN, nameless=0.35),
+        Mix("clip", share=0.2, batch=16, turns=20, drop=0.8, most=0.4, families=_EVENTS),
+        Mix("clip", share=0.1, batch=8, turns=8, lessons=1, caption=0.2, drop=0.8, most=0.4),
+        Mix("clip", scale="far", share=0.02, batch=8, turns=12),
+        Mix(share=0.15, turns=10, lessons=1, caption=0.2, drop=0.3),
+        Mix(scale="far", share=0.03, turns=12),
+    ),
+    rate=5e-4,
+    dense=0.4,
+    words=0.2,
+    contrast=0.1,
+    course=1.0,
+)
+_STAGES = (_TOWER, _MATCH, _CAPTION, _ANSWERS, _CLIPS, _POLISH)
 
 # A tower that names colours and a decoder that learns to say them: the least that shows that all of it works.
 _TINY = (
@@ -221,12 +245,12 @@ _TINY = (
 )
 
 RECIPES: dict[str, Recipe] = {
-    "nano": Recipe("nano", Sizes(), _STAGES, steps=9250),
+    "nano": Recipe("nano", Sizes(), _STAGES, steps=10000),
     "nano-qwen": Recipe(
         "nano-qwen",
         Sizes(family="qwen2_5_vl", vision=(224, 6, 7, 560), text=(256, 5, 4, 512), groups=2, search=None),
         tuple(replace(stage, contrast=0.0) for stage in _STAGES),
-        steps=6000,
+        steps=6486,
     ),
     "tiny": Recipe(
         "tiny",

@@ -4,12 +4,13 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from evals.synth.scenes.backdrop import odd_colour, random_backdrop, showing
 from evals.synth.scenes.layout import Layout, height_of
 from evals.synth.scenes.outlines import FONTS, Font
 from evals.synth.scenes.render import Box, reach
-from evals.synth.scenes.vocabulary import COLOURS, RGB, SHAPES, Pair, Universe, place_of
+from evals.synth.scenes.vocabulary import COLOURS, RGB, SHAPES, Pair, Shared, Universe, place_of
 from evals.synth.scenes.world import Backdrop, Shot, Thing, World, Writing
 
 _EVER = (float("-inf"), float("inf"))
@@ -190,13 +191,13 @@ def _writings(
 def _alike(universe: Universe, chance: random.Random, colours: Sequence[str], room: int) -> list[Pair]:
     """Several things that share colour, shape or both, and perhaps one other."""
     colour, shape = universe.pair(chance, colours)
-    count, share = chance.randint(2, room), chance.choice(("both", "shape", "colour"))
+    count, share = chance.randint(2, room), chance.choice(get_args(Shared))
     pairs: list[Pair] = []
     while len(pairs) < count:
         other = universe.pair(chance, colours)
         pair = {"both": (colour, shape), "shape": (other[0], shape), "colour": (colour, other[1])}[share]
         if universe.allows(*pair):
-            pairs.append(pair)
+            pairs.append(universe.stranger(chance, pair, share))
     if count < room and chance.random() < 0.6:
         pairs.append(universe.pair(chance, colours))
     chance.shuffle(pairs)

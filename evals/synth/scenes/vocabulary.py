@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import product
 from typing import Literal, get_args
@@ -15,6 +15,8 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 RGB = tuple[int, int, int]
 Pair = tuple[str, str]
+#: What things that are alike have in common.
+Shared = Literal["both", "shape", "colour"]
 
 _KEPT: tuple[Color, ...] = ("red", "green", "blue", "yellow", "orange", "purple", "cyan", "pink", "white")
 #: What each colour looks like before the tone of a single thing.
@@ -94,11 +96,13 @@ class Universe:
     Attributes:
         shared: pairs of every split.
         own: pairs of this split alone; none in train, which has the shared ones to itself to learn from.
+        nameless: part of the things in training which are like others and yet lack a name, see `stranger`.
     """
 
     split: Split
     shared: tuple[Pair, ...]
     own: tuple[Pair, ...]
+    nameless: float = 0.0
 
     @cached_property
     def _allowed(self) -> frozenset[Pair]:
@@ -126,6 +130,17 @@ class Universe:
             return "", shape
         return (colour, chance.choice(NAMELESS)) if roll < 2 * _NAMELESS else (colour, shape)
 
+    def stranger(self, chance: random.Random, pair: Pair, shared: Shared) -> Pair:
+        """In training a part of such pairs without the name of what they do not share with others.
+
+        Whoever counts only things that all have names counts pairs, and leaves out the star in a new colour.
+        """
+        if self.split != "train" or not self.nameless or chance.random() >= self.nameless:
+            return pair
+        if shared == "shape" or (shared == "both" and chance.random() < 0.5):
+            return "", pair[1]
+        return pair[0], chance.choice(NAMELESS)
+
     def unheard(self, value: str) -> tuple[str, ...]:
         """Colours that the shape ``value`` has in other splits only, or shapes of the colour: that they never come is
         no reason to take them for wrong."""
@@ -140,7 +155,7 @@ class Universe:
     def without(self, pairs: Collection[Pair]) -> "Universe":
         """The same without some pairs."""
         shared, own = (tuple(pair for pair in kept if pair not in pairs) for kept in (self.shared, self.own))
-        return Universe(self.split, shared, own)
+        return replace(self, shared=shared, own=own)
 
     def number(self, chance: random.Random) -> str:
         """Mostly two digits; in validation and test half are the split's own."""
