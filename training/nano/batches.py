@@ -158,8 +158,7 @@ def _samples(job: Job) -> Iterator[Sample]:
     Raises:
         BadInput: if there are next to none.
     """
-    mix = job.mix
-    scenes = _scenes(job.split, job.seed, mix.nameless)
+    scenes, mix = _scenes(job.split, job.seed), job.mix
     make = scenes.picture if mix.kind == "picture" else scenes.clip
     for index in range(job.first, job.first + _STRIDE):
         sample = make(index, turns=mix.turns, scale=mix.scale)
@@ -292,8 +291,8 @@ def _padded(rows: Sequence[Sequence[int]], value: int) -> Ints:
 
 
 @lru_cache(maxsize=4)
-def _scenes(split: Split, seed: int, nameless: float) -> Scenes:
-    return Scenes(split, seed, nameless=nameless)
+def _scenes(split: Split, seed: int) -> Scenes:
+    return Scenes(split, seed)
 
 
 def _tokenizer(vocabulary: Path) -> Tokenizer:

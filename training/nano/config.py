@@ -47,7 +47,6 @@ class Mix:
         drop: how often a part of a batch's visual tokens is left out, as compression will do.
         most: the largest part that is kept then. A clip with a quarter of its tokens costs half and shows as much.
         families: only these are asked about, and samples that have none of them are passed over; empty means all.
-        nameless: part of the things which are like others and lack a name, see `Scenes`.
     """
 
     kind: Kind = "picture"
@@ -60,7 +59,6 @@ class Mix:
     drop: float = 0.0
     most: float = 1.0
     families: tuple[str, ...] = ()
-    nameless: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -210,27 +208,29 @@ _CLIPS = Stage(
         Mix(share=0.6, batch=64, turns=20, drop=0.1, families=("word", "number")),
         Mix(scale="far", share=0.04, turns=12),
     ),
-    tower=1.0,
+    rate=4e-4,
+    tower=0.5,
     dense=0.4,
     words=0.2,
     contrast=0.1,
     course=1.0,
 )
-# What is learnt last and slowest: letters, and counting things rather than pairs of colour and shape, see `Scenes`.
+# Letters and counts are learnt last and slowest.
 _POLISH = Stage(
     "polish",
     share=7.5,
     mixes=(
-        Mix(share=0.4, turns=20, drop=0.2, families=("count", "presence"), nameless=0.35),
+        Mix(share=0.4, turns=20, drop=0.2, families=("count", "presence")),
         Mix(share=0.3, batch=64, turns=20, drop=0.1, families=("word", "number")),
-        Mix("clip", share=0.2, batch=16, turns=20, drop=0.8, most=0.4, families=_SHOWN, nameless=0.35),
+        Mix("clip", share=0.2, batch=16, turns=20, drop=0.8, most=0.4, families=_SHOWN),
         Mix("clip", share=0.2, batch=16, turns=20, drop=0.8, most=0.4, families=_EVENTS),
         Mix("clip", share=0.1, batch=8, turns=8, lessons=1, caption=0.2, drop=0.8, most=0.4),
         Mix("clip", scale="far", share=0.02, batch=8, turns=12),
         Mix(share=0.15, turns=10, lessons=1, caption=0.2, drop=0.3),
         Mix(scale="far", share=0.03, turns=12),
     ),
-    rate=5e-4,
+    rate=4e-4,
+    tower=0.5,
     dense=0.4,
     words=0.2,
     contrast=0.1,

@@ -37,14 +37,11 @@ class Scenes:
 
     Splits share no seed, and validation and test have pairs of colour and shape, numbers and words of their own that
     are neither shown nor spoken of in the others. Only training pictures are worn by noise and compression.
-
-    Args:
-        nameless: part of the things in training which are like others in shape or colour and lack a name for the rest.
     """
 
-    def __init__(self, split: Split, seed: int = 0, *, nameless: float = 0.0) -> None:
+    def __init__(self, split: Split, seed: int = 0) -> None:
         self._split, self._seed = split, seed
-        self._universe = replace(universe(split), nameless=nameless)
+        self._universe = universe(split)
 
     def picture(self, index: int, *, turns: int = 8, scale: Scale = "near") -> Sample:
         """One picture with up to ``turns`` questions (fewer where little is shown)."""

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import product
 from typing import Literal, get_args
@@ -74,6 +74,8 @@ _WORDS = (
 _TRIES = 30
 #: Part of the things in training whose colour has no name, and of those whose shape has none.
 _NAMELESS = 0.2
+#: The same, both together, of those that are like others.
+_STRANGERS = 0.35
 _CONSONANTS, _VOWELS = "BCDFGHJKLMNPQRSTVWXYZ", "AEIOU"
 
 
@@ -96,13 +98,11 @@ class Universe:
     Attributes:
         shared: pairs of every split.
         own: pairs of this split alone; none in train, which has the shared ones to itself to learn from.
-        nameless: part of the things in training which are like others and yet lack a name, see `stranger`.
     """
 
     split: Split
     shared: tuple[Pair, ...]
     own: tuple[Pair, ...]
-    nameless: float = 0.0
 
     @cached_property
     def _allowed(self) -> frozenset[Pair]:
@@ -131,11 +131,11 @@ class Universe:
         return (colour, chance.choice(NAMELESS)) if roll < 2 * _NAMELESS else (colour, shape)
 
     def stranger(self, chance: random.Random, pair: Pair, shared: Shared) -> Pair:
-        """In training a part of such pairs without the name of what they do not share with others.
+        """A pair of several that are alike; in training a part of them lack the name of what they do not share.
 
         Whoever counts only things that all have names counts pairs, and leaves out the star in a new colour.
         """
-        if self.split != "train" or not self.nameless or chance.random() >= self.nameless:
+        if self.split != "train" or chance.random() >= _STRANGERS:
             return pair
         if shared == "shape" or (shared == "both" and chance.random() < 0.5):
             return "", pair[1]
@@ -155,7 +155,7 @@ class Universe:
     def without(self, pairs: Collection[Pair]) -> "Universe":
         """The same without some pairs."""
         shared, own = (tuple(pair for pair in kept if pair not in pairs) for kept in (self.shared, self.own))
-        return replace(self, shared=shared, own=own)
+        return Universe(self.split, shared, own)
 
     def number(self, chance: random.Random) -> str:
         """Mostly two digits; in validation and test half are the split's own."""
