@@ -143,7 +143,7 @@ class Recipe:
 # Seeing comes first and alone: beside the noise of matching captions a tower takes many times as long to tell shapes.
 _TOWER = Stage(
     "tower",
-    share=30,
+    share=24,
     mixes=(
         Mix(turns=0),
         Mix(scale="far", share=0.1, turns=0),
@@ -154,7 +154,7 @@ _TOWER = Stage(
 )
 _MATCH = Stage(
     "match",
-    share=8,
+    share=6,
     mixes=(
         Mix(batch=64, turns=0),
         Mix(scale="far", share=0.25, batch=64, turns=0),
@@ -169,7 +169,7 @@ _MATCH = Stage(
 )
 _CAPTION = Stage(
     "caption",
-    share=4.5,
+    share=3,
     mixes=(Mix(turns=0, caption=1.0), Mix("clip", share=0.3, batch=8, turns=0, caption=1.0)),
     tower=0.3,
     dense=0.3,
@@ -179,7 +179,7 @@ _CAPTION = Stage(
 )
 _ANSWERS = Stage(
     "answers",
-    share=15,
+    share=9,
     mixes=(
         Mix(turns=10, lessons=1, caption=0.2, drop=0.3),
         Mix(scale="far", share=0.08, turns=12),
@@ -197,7 +197,7 @@ _EVENTS = ("motion", "change", "order", "speed", "meeting", "cut")
 # "nowhere" for a thousand steps, and without them nearly all went their way after 240 more.
 _CLIPS = Stage(
     "clips",
-    share=35,
+    share=22,
     mixes=(
         Mix("clip", share=0.3, batch=16, turns=20, drop=0.8, most=0.4, families=("motion", "change")),
         Mix("clip", share=0.4, batch=16, turns=20, drop=0.8, most=0.4, families=("order", "speed", "meeting", "cut")),
@@ -218,7 +218,7 @@ _CLIPS = Stage(
 # Letters and counts are learnt last and slowest.
 _POLISH = Stage(
     "polish",
-    share=7.5,
+    share=6,
     mixes=(
         Mix(share=0.4, turns=20, drop=0.2, families=("count", "presence")),
         Mix(share=0.3, batch=64, turns=20, drop=0.1, families=("word", "number")),
@@ -245,12 +245,12 @@ _TINY = (
 )
 
 RECIPES: dict[str, Recipe] = {
-    "nano": Recipe("nano", Sizes(), _STAGES, steps=10000),
+    "nano": Recipe("nano", Sizes(), _STAGES, steps=7000),
     "nano-qwen": Recipe(
         "nano-qwen",
         Sizes(family="qwen2_5_vl", vision=(224, 6, 7, 560), text=(256, 5, 4, 512), groups=2, search=None),
         tuple(replace(stage, contrast=0.0) for stage in _STAGES),
-        steps=6486,
+        steps=7000,
     ),
     "tiny": Recipe(
         "tiny",

@@ -130,9 +130,11 @@ class Eyes:
         found = []
         labels = {kind: self.labels(batch, kind) for kind in CLASSES}
         there = torch.stack([one > 0 for one in labels.values()]).any(0)
-        labels |= {kind: torch.where(there, place, 0) for kind, place in self.places(batch).items()}
-        for kind, names in self._names.items():
-            vectors = F.normalize(table[names].mean(1), dim=-1)
+        if self.llava:
+            # Qwen's tower knows places relative to each other alone.
+            labels |= {kind: torch.where(there, place, 0) for kind, place in self.places(batch).items()}
+        for kind in labels:
+            vectors = F.normalize(table[self._names[kind]].mean(1), dim=-1)
             products = F.pad(tokens @ vectors.T / _SHARPNESS, (1, 0), value=_THRESHOLD / _SHARPNESS)
             weight = torch.ones(products.shape[-1], device=self.device)
             weight[0] = _NOTHING

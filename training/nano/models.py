@@ -198,8 +198,10 @@ def _llava(sizes: Sizes, tokenizer: Tokenizer) -> Any:
 
 def _qwen(sizes: Sizes, tokenizer: Tokenizer) -> Any:
     width, layers, heads, inner = sizes.vision
+    # Sections of the frequencies, from high to low: time, row and column. A column is one of four, so that with the
+    # base of a large model the angles between columns are too small to tell left from right.
     half = sizes.text[0] // sizes.text[2] // 2
-    plane = half * 3 // 8
+    sections = [half // 8, half // 4, half - half // 8 - half // 4]
     config = Qwen2_5_VLConfig(
         vision_config={
             "depth": layers,
@@ -217,8 +219,8 @@ def _qwen(sizes: Sizes, tokenizer: Tokenizer) -> Any:
             tokenizer,
             rope_parameters={
                 "rope_type": "default",
-                "rope_theta": 1e4,
-                "mrope_section": [half - 2 * plane, plane, plane],
+                "rope_theta": 30.0,
+                "mrope_section": sections,
             },
         ),
         tie_word_embeddings=True,
