@@ -15,13 +15,11 @@ from evals.synth.scenes import CLASSES, PATCH, SIDE
 from evals.synth.scenes.vocabulary import CLASS_OF, SHAPES, universe
 from training.nano.attention import NEVER, blocks
 from training.nano.batches import Batch
-from training.nano.models import GRID, Models
+from training.nano.models import GRID, PLACES, Models
 from training.nano.vocabulary import beginnings
 
 #: Most patches show nothing; weighing them less keeps a head from learning only that.
 _NOTHING = 0.25
-#: Words for where a patch lies, as classes like those of `CLASSES`.
-_PLACES = {"row": ("", "top", "bottom"), "column": ("", "left", "right"), "centre": ("", "middle")}
 #: Cosines between a token and a word are divided by this, and have to pass the threshold to say that the word is there.
 _SHARPNESS, _THRESHOLD = 0.07, 0.25
 
@@ -62,7 +60,7 @@ class Eyes:
         self._unheard = {"colour": unheard, "shape": unheard.T}
         self._names = {
             kind: torch.tensor([beginnings(name, models.tokenizer) for name in names[1:]], device=device)
-            for kind, names in {**CLASSES, **_PLACES}.items()
+            for kind, names in {**CLASSES, **PLACES}.items()
         }
 
     def see(self, batch: Batch, *, cls: bool = False) -> Seen:
@@ -129,16 +127,15 @@ class Eyes:
         tokens = F.normalize(seen.tokens.float(), dim=-1)
         found = []
         labels = {kind: self.labels(batch, kind) for kind in CLASSES}
-        there = torch.stack([one > 0 for one in labels.values()]).any(0)
         if self.llava:
-            # Qwen's tower knows places relative to each other alone.
-            labels |= {kind: torch.where(there, place, 0) for kind, place in self.places(batch).items()}
+            # Qwen's tower knows places relative to each other alone; its decoder is asked for them.
+            labels |= places(batch, self.device, merged=False)
         for kind in labels:
             vectors = F.normalize(table[self._names[kind]].mean(1), dim=-1)
             products = F.pad(tokens @ vectors.T / _SHARPNESS, (1, 0), value=_THRESHOLD / _SHARPNESS)
             weight = torch.ones(products.shape[-1], device=self.device)
             weight[0] = _NOTHING
-            for patch in range(there.shape[-1]):
+            for patch in range(labels[kind].shape[-1]):
                 here = {name: one[..., patch] for name, one in labels.items()}
                 logits = self._forgiving(kind, products, here)
                 found.append(F.cross_entropy(logits.flatten(0, 1), here[kind].flatten(), weight=weight))
@@ -177,21 +174,20 @@ class Eyes:
         """``[B, N, patches]`` for the classes ``[B, T, 8, 8]``."""
         return by_token(self._tensor(batch.labels[kind]), merged=not self.llava)
 
-    def places(self, batch: Batch) -> dict[str, Tensor]:
-        """``[B, N, patches]`` for each kind of place: which third of the picture's height and width a patch lies in."""
-        third = (torch.arange(GRID, device=self.device) * 2 + 1) * 3 // (2 * GRID)
-        rows, columns = third[:, None].expand(GRID, GRID), third[None].expand(GRID, GRID)
-        # 1 and 2 for the first and the last third; 0 between them, where places have no word but "middle" for both.
-        side = torch.tensor([1, 0, 2], device=self.device)
-        places = {"row": side[rows], "column": side[columns], "centre": ((rows == 1) & (columns == 1)).long()}
-        count, length = batch.frames.shape[:2]
-        return {
-            kind: by_token(place.expand(count, length, GRID, GRID), merged=not self.llava)
-            for kind, place in places.items()
-        }
-
     def _tensor(self, values: npt.NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(values).to(self.device)
+
+
+def places(batch: Batch, device: torch.device, *, merged: bool) -> dict[str, Tensor]:
+    """``[B, N, patches]`` for each kind of `PLACES`: which third of the picture's height and width a patch lies in that
+    shows something."""
+    third = (torch.arange(GRID) * 2 + 1) * 3 // (2 * GRID)
+    rows, columns = third[:, None].expand(GRID, GRID), third[None].expand(GRID, GRID)
+    # 1 and 2 for the first and the last third; 0 between them, where places have no word but "middle" for both.
+    side = torch.tensor([1, 0, 2])
+    found = {"row": side[rows], "column": side[columns], "centre": ((rows == 1) & (columns == 1)).long()}
+    shows = torch.from_numpy(np.any([labels > 0 for labels in batch.labels.values()], axis=0))
+    return {kind: by_token(torch.where(shows, place, 0).to(device), merged=merged) for kind, place in found.items()}
 
 
 def by_token(values: Tensor, *, merged: bool) -> Tensor:

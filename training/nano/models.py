@@ -44,6 +44,8 @@ from training.nano.vocabulary import (
 
 #: Patches along a picture.
 GRID = SIDE // PATCH
+#: Words for where a patch lies, as classes like those of `CLASSES`.
+PLACES = {"row": ("", "top", "bottom"), "column": ("", "left", "right"), "centre": ("", "middle")}
 #: Most tokens of a text that is searched with.
 LONGEST = 160
 #: Linear layers whose output is added to what went in.
@@ -60,7 +62,8 @@ class Models:
         host: the vision-language model.
         search: CLIP around the host's own vision tower, None without one.
         heads: what is read off every visual token while the tower learns; not exported.
-        courses: the same of what has become of the thing that it shows, read off the decoder's middle; not exported.
+        courses: the same of what has become of the thing that it shows, and of where it lies if the tower can't know,
+            read off the decoder's middle; not exported.
         tokenizer: the tokens of both.
     """
 
@@ -87,7 +90,8 @@ def build(sizes: Sizes, tokenizer: Tokenizer) -> Models:
     # A Qwen token stands for 2 x 2 patches and is asked for all four.
     width, patches = (sizes.vision[0], 1) if sizes.family == "llava" else (sizes.text[0], 4)
     heads = nn.ModuleDict({kind: nn.Linear(width, patches * len(names)) for kind, names in CLASSES.items()})
-    courses = nn.ModuleDict({kind: nn.Linear(sizes.text[0], patches * len(names)) for kind, names in COURSES.items()})
+    told = COURSES if sizes.family == "llava" else {**COURSES, **PLACES}
+    courses = nn.ModuleDict({kind: nn.Linear(sizes.text[0], patches * len(names)) for kind, names in told.items()})
     return Models(host, _search(sizes, host, tokenizer), heads, courses, tokenizer)
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from training.nano.attention import NEVER
 from training.nano.batches import Batch
-from training.nano.eyes import by_token
+from training.nano.eyes import by_token, places
 from training.nano.models import GRID, Models
 from training.nano.vocabulary import IMAGE, IMAGE_PAD, OPENING, VIDEO_PAD, VISION_END, VISION_START, id_of
 
@@ -73,13 +73,15 @@ class Voice:
         return Spoken(self.models.host.lm_head(hidden[said]), target[said], middle, cells[shown].view(len(batch), -1))
 
     def course(self, batch: Batch, spoken: Spoken) -> Tensor:
-        """Cross entropy of what the middle of the decoder tells of what has become of things, a mean over its kinds.
+        """Cross entropy of what the middle of the decoder tells of what has become of things, and of where they are if
+        only the decoder can know, a mean over its kinds.
 
         Frames are compared there or nowhere: a tower sees each on its own.
         """
         found = []
-        for _, reading, labels in self.courses(batch, spoken):
-            weight = torch.full(reading.shape[-1:], _EVENTFUL, device=self.device)
+        for kind, reading, labels in self.courses(batch, spoken):
+            eventful = _EVENTFUL if kind in batch.courses else 1.0
+            weight = torch.full(reading.shape[-1:], eventful, device=self.device)
             weight[0] = _UNEVENTFUL
             logits = reading.flatten(0, -2).float()
             # Not relative to the weights: who else is in the batch changes nothing, and what rests counts little.
@@ -89,8 +91,10 @@ class Voice:
     def courses(self, batch: Batch, spoken: Spoken) -> Iterator[tuple[str, Tensor, Tensor]]:
         """For each kind of course its readings ``[B, K, patches, classes]`` and its classes ``[B, K, patches]``."""
         patches = 1 if self.llava else 4
-        for kind, labels in batch.courses.items():
-            classes = by_token(self._tensor(labels), merged=not self.llava)
+        told = {kind: by_token(self._tensor(labels), merged=not self.llava) for kind, labels in batch.courses.items()}
+        if not self.llava:
+            told |= places(batch, self.device, merged=True)
+        for kind, classes in told.items():
             classes = classes.gather(1, spoken.cells[..., None].expand(-1, -1, patches))
             yield kind, self.models.courses[kind](spoken.middle).unflatten(-1, (patches, -1)), classes
 

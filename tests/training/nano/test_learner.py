@@ -23,9 +23,9 @@ from tools.vlm.tokens import VisualTokens
 from training.nano.attention import NEVER
 from training.nano.batches import pack
 from training.nano.config import Mix, Sizes, Stage, recipe
-from training.nano.eyes import _PLACES, by_token
+from training.nano.eyes import by_token, places
 from training.nano.learner import Learner, total
-from training.nano.models import Models, export
+from training.nano.models import PLACES, Models, export
 from training.nano.vocabulary import beginnings
 
 Tiny = Callable[[str], Models]
@@ -169,12 +169,25 @@ def test_dense_labels_lie_where_their_patch_is_read(family: str, tiny: Tiny) -> 
 def test_places_are_those_that_questions_ask_for(family: str, tiny: Tiny) -> None:
     learner = Learner(tiny(family))
     batch = pack(_samples("clip"), [()] * 3, Mix("clip"), learner.models.tokenizer)
-    found = learner.eyes.places(batch)
-    patches = by_token(torch.arange(64).view(1, 1, 8, 8).expand(3, 8, 8, 8), merged=not learner.eyes.llava)
+    merged = not learner.eyes.llava
+    found = places(batch, torch.device("cpu"), merged=merged)
+    patches = by_token(torch.arange(64).view(1, 1, 8, 8).expand(3, 8, 8, 8), merged=merged)
+    shows = torch.stack([learner.eyes.labels(batch, kind) for kind in CLASSES]).any(0)
+    assert 0 < shows.float().mean() < 1
     for token in range(patches.shape[1]):
         for place, patch in enumerate(patches[1, token].tolist()):
-            said = [names[int(found[kind][1, token, place])] for kind, names in _PLACES.items()]
-            assert " ".join(filter(None, said)) == place_of((patch % 8 + 0.5) / 8, (patch // 8 + 0.5) / 8)
+            said = [names[int(found[kind][1, token, place])] for kind, names in PLACES.items()]
+            expected = place_of((patch % 8 + 0.5) / 8, (patch // 8 + 0.5) / 8) if shows[1, token, place] else ""
+            assert " ".join(filter(None, said)) == expected
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_step_in_time_or_along_a_picture_turns_the_decoders_keys(axis: int, tiny: Tiny) -> None:
+    rotary = tiny("qwen2_5_vl").host.model.language_model.rotary_emb
+    places = torch.zeros(3, 1, 2, dtype=torch.long)
+    places[axis, 0, 1] = 1
+    cos, _ = rotary(torch.zeros(1, 2, 1), places)
+    assert torch.arccos(cos[0, 1].clamp(-1, 1)).max() > 0.2
 
 
 def test_a_tower_is_one_module_in_both_models(tiny: Tiny) -> None:
@@ -224,8 +237,10 @@ def test_courses_are_read_where_their_patch_is_shown(family: str, tiny: Tiny) ->
     assert 0 < batch.keep < 1
     tokens = learner.eyes.see(batch).tokens.detach()
     spoken = learner.voice.speak(batch, tokens)
-    ((kind, reading, classes),) = learner.voice.courses(batch, spoken)
+    (kind, reading, classes), *others = learner.voice.courses(batch, spoken)
     assert kind == "since"
+    # Where things are is read off the decoder as well if the tower can't know.
+    assert [name for name, _, _ in others] == ([] if family == "llava" else list(PLACES))
     assert reading.shape[:-1] == classes.shape
     whole = by_token(torch.from_numpy(batch.courses["since"]), merged=not learner.eyes.llava)
     rank = by_token(torch.from_numpy(batch.rank), merged=not learner.eyes.llava).amax(-1)
