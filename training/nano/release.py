@@ -2,9 +2,11 @@
 figures."""
 
 import json
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from evals.synth.scenes import Scale
 from tools.vlm.engine import Engine
 from tools.vlm.familiar import Familiar
 from tools.vlm.loading import load_host
@@ -25,8 +27,8 @@ def release(training: Training, folder: Path) -> Path:
         # Not many questions are needed to fit one number.
         asked = [
             question
-            for kind in recipe.kinds
-            for question in measure.questions("validation", kind, "near", max(2, recipe.judge // 4), seed=recipe.seed)
+            for kind, scale in product(recipe.kinds, get_args(Scale))
+            for question in measure.questions("validation", kind, scale, max(2, recipe.judge // 4), seed=recipe.seed)
         ]
         fitted = measure.temperature(Engine(load_host(folder)), asked)
         export(training.models, recipe.sizes, folder, temperature=fitted)
