@@ -69,7 +69,7 @@ def _weighed(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> 
 
 def side_by_side(block: Any, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """What a block of Qwen2.5-VL's tower makes of pictures of one size, all of them at once; the class itself goes
-    through them one by one, which takes three times as long.
+    through them one by one, which takes several times as long.
 
     Args:
         hidden: ``[P, S, D]``, the patches of every picture, which is no larger than a window.

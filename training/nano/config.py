@@ -191,8 +191,6 @@ _ANSWERS = Stage(
     contrast=0.1,
     course=0.5,
 )
-_SHOWN = ("count", "presence", "word", "number")
-_EVENTS = ("motion", "change", "order", "speed", "meeting", "cut")
 # An answer about an event is one word, a lesson dozens, and the loss counts words: beside four lessons a clip all moved
 # "nowhere" for a thousand steps, and without them nearly all went their way after 240 more.
 _CLIPS = Stage(
@@ -215,9 +213,12 @@ _CLIPS = Stage(
     contrast=0.1,
     course=1.0,
 )
+_SHOWN = ("count", "presence", "word", "number")
+_EVENTS = ("motion", "change", "order", "speed", "meeting", "cut")
 # Letters and counts are learnt last and slowest.
-_POLISH = Stage(
-    "polish",
+_POLISH = replace(
+    _CLIPS,
+    name="polish",
     share=6,
     mixes=(
         Mix(share=0.4, turns=20, drop=0.2, families=("count", "presence")),
@@ -229,12 +230,6 @@ _POLISH = Stage(
         Mix(share=0.15, turns=10, lessons=1, caption=0.2, drop=0.3),
         Mix(scale="far", share=0.08, turns=12),
     ),
-    rate=4e-4,
-    tower=0.5,
-    dense=0.4,
-    words=0.2,
-    contrast=0.1,
-    course=1.0,
 )
 _STAGES = (_TOWER, _MATCH, _CAPTION, _ANSWERS, _CLIPS, _POLISH)
 
