@@ -1,5 +1,6 @@
 """What the vision tower and the connector make of a batch, and how wrong it is."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ from training.nano.vocabulary import beginnings
 
 #: Most patches show nothing; weighing them less keeps a head from learning only that.
 _NOTHING = 0.25
+#: Label of a patch that is not asked about.
+_UNASKED = -1
 #: Cosines between a token and a word are divided by this, and have to pass the threshold to say that the word is there.
 _SHARPNESS, _THRESHOLD = 0.07, 0.25
 
@@ -58,10 +61,7 @@ class Eyes:
             for colour in universe("train").unheard(shape):
                 unheard[CLASS_OF["shape"][shape], CLASS_OF["colour"][colour]] = True
         self._unheard = {"colour": unheard, "shape": unheard.T}
-        self._names = {
-            kind: torch.tensor([beginnings(name, models.tokenizer) for name in names[1:]], device=device)
-            for kind, names in {**CLASSES, **PLACES}.items()
-        }
+        self._names = spelled({**CLASSES, **PLACES}, models, device)
 
     def see(self, batch: Batch, *, cls: bool = False) -> Seen:
         """Runs the tower and the connector."""
@@ -124,21 +124,21 @@ class Eyes:
         it: the decoder need not discover by chance that pictures and words have anything to do with each other.
         """
         table = self.models.host.model.language_model.embed_tokens.weight
-        tokens = F.normalize(seen.tokens.float(), dim=-1)
         found = []
         labels = {kind: self.labels(batch, kind) for kind in CLASSES}
         if self.llava:
             # Qwen's tower knows places relative to each other alone; its decoder is asked for them.
             labels |= places(batch, self.device, merged=False)
         for kind in labels:
-            vectors = F.normalize(table[self._names[kind]].mean(1), dim=-1)
-            products = F.pad(tokens @ vectors.T / _SHARPNESS, (1, 0), value=_THRESHOLD / _SHARPNESS)
+            products = naming(seen.tokens, table[self._names[kind]])
             weight = torch.ones(products.shape[-1], device=self.device)
             weight[0] = _NOTHING
-            for patch in range(labels[kind].shape[-1]):
-                here = {name: one[..., patch] for name, one in labels.items()}
-                logits = self._forgiving(kind, products, here)
-                found.append(F.cross_entropy(logits.flatten(0, 1), here[kind].flatten(), weight=weight))
+            logits = products[..., None, :].expand(-1, -1, labels[kind].shape[-1], -1)
+            logits = self._forgiving(kind, logits, labels)
+            # A token that shows something in one of its patches is not to be named nothing for the sake of the others.
+            there = labels[kind] > 0
+            wanted = labels[kind].masked_fill(~there & there.any(-1, keepdim=True), _UNASKED)
+            found.append(F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), weight=weight, ignore_index=_UNASKED))
         return torch.stack(found).mean()
 
     def contrast(self, batch: Batch, cls: Tensor) -> Tensor:
@@ -178,16 +178,41 @@ class Eyes:
         return torch.from_numpy(values).to(self.device)
 
 
+def spelled(classes: Mapping[str, Sequence[str]], models: Models, device: torch.device) -> dict[str, Tensor]:
+    """For each kind the tokens ``[classes - 1, L]`` with which the names of its classes begin, less the first, which
+    is nothing."""
+    return {
+        kind: torch.tensor([beginnings(name, models.tokenizer) for name in names[1:]], device=device)
+        for kind, names in classes.items()
+    }
+
+
+def naming(tokens: Tensor, names: Tensor) -> Tensor:
+    """Logits ``[..., 1 + classes]`` of which name lies closest to tokens ``[..., D]``, none if all are far.
+
+    Args:
+        names: ``[classes, L, D]``, the embeddings of what they begin with.
+    """
+    products = F.normalize(tokens.float(), dim=-1) @ F.normalize(names.mean(1), dim=-1).T
+    return F.pad(products / _SHARPNESS, (1, 0), value=_THRESHOLD / _SHARPNESS)
+
+
 def places(batch: Batch, device: torch.device, *, merged: bool) -> dict[str, Tensor]:
-    """``[B, N, patches]`` for each kind of `PLACES`: which third of the picture's height and width a patch lies in that
-    shows something."""
-    third = (torch.arange(GRID) * 2 + 1) * 3 // (2 * GRID)
-    rows, columns = third[:, None].expand(GRID, GRID), third[None].expand(GRID, GRID)
+    """``[B, N, 1]`` for each kind of `PLACES`: in which third of the picture's height and width lies what a token
+    shows, the middle of its patches that show anything."""
+    shows = torch.from_numpy(np.any([labels > 0 for labels in batch.labels.values()], axis=0))
+    there = by_token(shows, merged=merged)
+    middles = (torch.arange(GRID) + 0.5) / GRID
+
+    def third(along: Tensor) -> Tensor:
+        where = by_token(along.expand_as(shows), merged=merged)
+        return ((where * there).sum(-1) / there.sum(-1).clamp(min=1) * 3).long()
+
+    rows, columns = third(middles[:, None].expand(GRID, GRID)), third(middles)
     # 1 and 2 for the first and the last third; 0 between them, where places have no word but "middle" for both.
     side = torch.tensor([1, 0, 2])
     found = {"row": side[rows], "column": side[columns], "centre": ((rows == 1) & (columns == 1)).long()}
-    shows = torch.from_numpy(np.any([labels > 0 for labels in batch.labels.values()], axis=0))
-    return {kind: by_token(torch.where(shows, place, 0).to(device), merged=merged) for kind, place in found.items()}
+    return {kind: torch.where(there.any(-1), place, 0)[..., None].to(device) for kind, place in found.items()}
 
 
 def by_token(values: Tensor, *, merged: bool) -> Tensor:

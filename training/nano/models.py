@@ -62,8 +62,7 @@ class Models:
         host: the vision-language model.
         search: CLIP around the host's own vision tower, None without one.
         heads: what is read off every visual token while the tower learns; not exported.
-        courses: the same of what has become of the thing that it shows, and of where it lies if the tower can't know,
-            read off the decoder's middle; not exported.
+        courses: the same of what has become of the thing that it shows, read off the decoder's middle; not exported.
         tokenizer: the tokens of both.
     """
 
@@ -90,8 +89,7 @@ def build(sizes: Sizes, tokenizer: Tokenizer) -> Models:
     # A Qwen token stands for 2 x 2 patches and is asked for all four.
     width, patches = (sizes.vision[0], 1) if sizes.family == "llava" else (sizes.text[0], 4)
     heads = nn.ModuleDict({kind: nn.Linear(width, patches * len(names)) for kind, names in CLASSES.items()})
-    told = COURSES if sizes.family == "llava" else {**COURSES, **PLACES}
-    courses = nn.ModuleDict({kind: nn.Linear(sizes.text[0], patches * len(names)) for kind, names in told.items()})
+    courses = nn.ModuleDict({kind: nn.Linear(sizes.text[0], patches * len(names)) for kind, names in COURSES.items()})
     return Models(host, _search(sizes, host, tokenizer), heads, courses, tokenizer)
 
 
@@ -202,8 +200,9 @@ def _llava(sizes: Sizes, tokenizer: Tokenizer) -> Any:
 
 def _qwen(sizes: Sizes, tokenizer: Tokenizer) -> Any:
     width, layers, heads, inner = sizes.vision
-    # Sections of the frequencies, from high to low: time, row and column. A column is one of four, so that with the
-    # base of a large model the angles between columns are too small to tell left from right.
+    # Sections of the frequencies, from high to low: time, row and column. A column is one of four: with the base of a
+    # large model the angles between columns are too small to tell left from right, and with one much smaller than this
+    # no frequency is so low that a word finds what it names from any distance.
     half = sizes.text[0] // sizes.text[2] // 2
     sections = [half // 8, half // 4, half - half // 8 - half // 4]
     config = Qwen2_5_VLConfig(
@@ -223,7 +222,7 @@ def _qwen(sizes: Sizes, tokenizer: Tokenizer) -> Any:
             tokenizer,
             rope_parameters={
                 "rope_type": "default",
-                "rope_theta": 30.0,
+                "rope_theta": 200.0,
                 "mrope_section": sections,
             },
         ),

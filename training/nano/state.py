@@ -80,7 +80,6 @@ def save(path: Path, recipe: Recipe, progress: Progress, parts: nn.Module, optim
     """Replaces the file at ``path``; whoever reads it finds the old state or the new one, never half of either."""
     state = {
         "recipe": _essence(recipe),
-        "frame": _frame(recipe),
         "progress": asdict(progress),
         "parts": parts.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -97,18 +96,22 @@ def save(path: Path, recipe: Recipe, progress: Progress, parts: nn.Module, optim
 def load(
     path: Path, recipe: Recipe, parts: nn.Module, optimizer: Any, average: Average, *, changed: bool = False
 ) -> Progress:
-    """Puts everything back as it was saved.
+    """Puts everything back as it was saved. Stages that have not begun may be others than they were: the run is then
+    the same as one by the new recipe from its beginning.
 
     Args:
-        changed: whether the recipe may teach otherwise from now on; sizes and names of stages stay.
+        changed: whether the recipe may teach otherwise from now on; sizes and names of stages that have begun stay.
 
     Raises:
         BadInput: if the file belongs to another recipe.
     """
     device = next(parts.parameters()).device
     state = torch.load(path, map_location=device, weights_only=True)
-    same = state["recipe"] == _essence(recipe)
-    if state.get("frame") != _frame(recipe) or not (same or changed):
+    progress = Progress(**state["progress"])
+    begun = progress.stage + (progress.step > 0)
+    was, now = state["recipe"], _essence(recipe)
+    same = _until(was, begun) == _until(now, begun)
+    if _frame(was, begun) != _frame(now, begun) or not (same or changed):
         raise BadInput(
             f"'{path}' was trained by another recipe than '{recipe.name}' is now",
             remedy="name another folder with --out, or go on with --changed if sizes and stages are the same",
@@ -119,7 +122,6 @@ def load(
     with torch.no_grad():
         for mean, saved in zip(average.mean, state["average"], strict=True):
             mean.copy_(saved)
-    progress = Progress(**state["progress"])
     progress.changes += not same
     return progress
 
@@ -160,14 +162,20 @@ def unpack(folder: Path, recipe: Recipe, parts: nn.Module, average: Average) -> 
     return Progress(**{**told, "stage": stage, "changes": told["changes"] + 1})
 
 
-def _essence(recipe: Recipe) -> str:
+def _essence(recipe: Recipe) -> dict[str, Any]:
     """What may not change between two parts of one run; how long it goes on and how it is watched may."""
-    return repr((recipe.name, recipe.sizes, recipe.stages, recipe.seed, recipe.decay, recipe.clip, recipe.ema))
+    whole = asdict(recipe)
+    return {name: whole[name] for name in ("name", "sizes", "stages", "seed", "decay", "clip", "ema")}
 
 
-def _frame(recipe: Recipe) -> str:
+def _until(essence: dict[str, Any], begun: int) -> dict[str, Any]:
+    """It without the stages behind the first ``begun``."""
+    return {**essence, "stages": essence["stages"][:begun]}
+
+
+def _frame(essence: dict[str, Any], begun: int) -> Any:
     """What may not change in any case: or the parts have other shapes, or it is unclear where the run stands."""
-    return repr((recipe.sizes, [stage.name for stage in recipe.stages]))
+    return essence["sizes"], [stage["name"] for stage in essence["stages"][:begun]]
 
 
 __all__ = ["Average", "Progress", "load", "pack", "save", "unpack"]

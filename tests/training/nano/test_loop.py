@@ -132,6 +132,32 @@ def test_another_recipe_goes_on_where_it_is_asked_to(tmp_path: Path) -> None:
         Training(renamed, tmp_path, resume=True, changed=True, device="cpu")
 
 
+def test_stages_to_come_may_be_others_and_the_run_is_as_if_they_always_had_been(tmp_path: Path) -> None:
+    tower, answers = SMALL.stages
+    other = replace(SMALL, stages=(tower, replace(answers, name="talk", rate=2e-3)))
+    Training(SMALL, tmp_path / "cut", device="cpu").run(stop_after=3)
+    cut = Training(other, tmp_path / "cut", resume=True, device="cpu")
+    cut.run(stop_after=8)
+    assert cut.progress.changes == 0
+    at_once = Training(other, tmp_path / "at once", device="cpu")
+    at_once.run(stop_after=8)
+    assert _equal(cut, at_once)
+    # By now that stage has begun.
+    with pytest.raises(BadInput, match="another recipe"):
+        Training(SMALL, tmp_path / "cut", resume=True, changed=True, device="cpu")
+
+
+def test_a_finished_run_goes_on_with_a_stage_more(tmp_path: Path) -> None:
+    tower = SMALL.stages[0]
+    Training(replace(SMALL, stages=(tower,), steps=6), tmp_path, device="cpu").run()
+    longer = Training(SMALL, tmp_path, resume=True, device="cpu")
+    assert (longer.progress.steps, longer.progress.changes) == (6, 0)
+    longer.run()
+    assert longer.progress.steps == 12
+    with pytest.raises(BadInput, match="another recipe"):
+        Training(replace(SMALL, stages=(tower,)), tmp_path, resume=True, changed=True, device="cpu")
+
+
 def test_the_log(whole: Training) -> None:
     rows = _lines(whole.out)
     steps = [row for row in rows if row["event"] == "step"]
