@@ -96,8 +96,8 @@ def save(path: Path, recipe: Recipe, progress: Progress, parts: nn.Module, optim
 def load(
     path: Path, recipe: Recipe, parts: nn.Module, optimizer: Any, average: Average, *, changed: bool = False
 ) -> Progress:
-    """Puts everything back as it was saved. Stages that have not begun may be others than they were: the run is then
-    the same as one by the new recipe from its beginning.
+    """Puts everything back as it was saved. Stages that have not begun may be others than they were: if those that have
+    keep their lengths, the run is the same as one by the new recipe from its beginning.
 
     Args:
         changed: whether the recipe may teach otherwise from now on; sizes and names of stages that have begun stay.
@@ -110,8 +110,10 @@ def load(
     progress = Progress(**state["progress"])
     begun = progress.stage + (progress.step > 0)
     was, now = state["recipe"], _essence(recipe)
-    same = _until(was, begun) == _until(now, begun)
-    if _frame(was, begun) != _frame(now, begun) or not (same or changed):
+    # Older copies of Loupe wrote a text there, which can't be taken apart.
+    fits = isinstance(was, dict) and _frame(was, begun) == _frame(now, begun)
+    same = fits and _until(was, begun) == _until(now, begun)
+    if not fits or not (same or changed):
         raise BadInput(
             f"'{path}' was trained by another recipe than '{recipe.name}' is now",
             remedy="name another folder with --out, or go on with --changed if sizes and stages are the same",

@@ -23,7 +23,7 @@ from tools.vlm.tokens import VisualTokens
 from training.nano.attention import NEVER
 from training.nano.batches import pack
 from training.nano.config import Mix, Sizes, Stage, recipe
-from training.nano.eyes import by_token, naming, places, spelled
+from training.nano.eyes import Seen, by_token, naming, places, spelled
 from training.nano.learner import Learner, total
 from training.nano.models import PLACES, Models, export
 from training.nano.vocabulary import beginnings
@@ -189,6 +189,8 @@ def test_a_step_in_time_or_along_a_picture_turns_the_decoders_keys(axis: int, ti
     places[axis, 0, 1] = 1
     cos, _ = rotary(torch.zeros(1, 2, 1), places)
     assert torch.arccos(cos[0, 1].clamp(-1, 1)).max() > 0.1
+    # And some turn so slowly that a word finds what it names from 30 tokens away.
+    assert rotary.inv_freq.min() * 30 < 1
 
 
 def test_a_tower_is_one_module_in_both_models(tiny: Tiny) -> None:
@@ -301,6 +303,23 @@ def test_a_token_is_named_by_the_word_that_lies_closest(tiny: Tiny) -> None:
     means = names.mean(1)
     tokens = torch.cat([-means.sum(0, keepdim=True), 3 * means])
     assert naming(tokens, names).argmax(-1).tolist() == list(range(len(CLASSES["shape"])))
+
+
+def test_a_token_is_not_named_nothing_for_its_empty_patches(tiny: Tiny) -> None:
+    learner = Learner(tiny("qwen2_5_vl"))
+    batch = pack(_samples("picture"), [()] * 3, Mix(turns=0), learner.models.tokenizer)
+    tokens = learner.eyes.see(batch).tokens.detach().requires_grad_()
+    shown = torch.zeros(1, 1, 8, 8, dtype=torch.long)
+    shown[0, 0, 0, 0] = 1
+    only = replace(batch, labels={kind: shown.expand(3, -1, -1, -1).numpy() for kind in CLASSES})
+    full = shown.clone()
+    full[0, 0, :2, :2] = 1
+    all_four = replace(batch, labels={kind: full.expand(3, -1, -1, -1).numpy() for kind in CLASSES})
+    directions = []
+    for one in (only, all_four):
+        loss = learner.eyes.words(one, Seen(tokens, {}, None))
+        directions.append(F.normalize(torch.autograd.grad(loss, tokens)[0][:, 0], dim=-1))
+    torch.testing.assert_close(directions[0], directions[1], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

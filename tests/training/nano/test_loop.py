@@ -147,6 +147,13 @@ def test_stages_to_come_may_be_others_and_the_run_is_as_if_they_always_had_been(
         Training(SMALL, tmp_path / "cut", resume=True, changed=True, device="cpu")
 
 
+def test_a_state_of_an_older_copy_is_refused(whole: Training, tmp_path: Path) -> None:
+    state = torch.load(whole.out / "state.pt", weights_only=True)
+    torch.save({**state, "recipe": "('small', ...)"}, tmp_path / "state.pt")
+    with pytest.raises(BadInput, match="another recipe"):
+        Training(SMALL, tmp_path, resume=True, changed=True, device="cpu")
+
+
 def test_a_finished_run_goes_on_with_a_stage_more(tmp_path: Path) -> None:
     tower = SMALL.stages[0]
     Training(replace(SMALL, stages=(tower,), steps=6), tmp_path, device="cpu").run()
