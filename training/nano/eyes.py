@@ -126,9 +126,8 @@ class Eyes:
         table = self.models.host.model.language_model.embed_tokens.weight
         found = []
         labels = {kind: self.labels(batch, kind) for kind in CLASSES}
-        if self.llava:
-            # Qwen's tower knows places relative to each other alone; its decoder is asked for them.
-            labels |= places(batch, self.device, merged=False)
+        # A tower that knows places only relative to each other sees from where the picture ends.
+        labels |= places(batch, self.device, merged=not self.llava)
         for kind in labels:
             products = naming(seen.tokens, table[self._names[kind]])
             weight = torch.ones(products.shape[-1], device=self.device)

@@ -58,7 +58,7 @@ class Learner:
         with self._precision():
             seen = self.eyes.see(batch, cls=stage.contrast > 0)
             found = self._seeing(batch, seen, stage)
-            if speaks(batch, stage) or self._compares(batch, stage):
+            if speaks(batch, stage) or compares(batch, stage):
                 spoken = self.voice.speak(batch, seen.tokens)
                 found |= self._speaking(batch, spoken, stage, max(1, len(spoken.wanted)))
         return found
@@ -83,7 +83,7 @@ class Learner:
         if found:
             outputs.append(total(found, stage))
             gradients.append(torch.full_like(outputs[0], weight))
-        if speaks(batch, stage) or self._compares(batch, stage):
+        if speaks(batch, stage) or compares(batch, stage):
             tokens = seen.tokens.detach().requires_grad_()
             values |= self._learn_to_speak(batch, tokens, stage, weight)
             assert tokens.grad is not None
@@ -120,7 +120,7 @@ class Learner:
         if stage.language > 0:
             logits = self.voice.forgiving(batch, spoken.logits).float()
             found["language"] = F.cross_entropy(logits, spoken.wanted, reduction="sum") / count
-        if self._compares(batch, stage):
+        if compares(batch, stage):
             found["course"] = self.voice.course(batch, spoken) * share
         return found
 
@@ -181,10 +181,6 @@ class Learner:
     def _text(self, tokens: npt.NDArray[np.int64]) -> str:
         return str(self.models.tokenizer.decode(tokens.tolist())).strip()
 
-    def _compares(self, batch: Batch, stage: Stage) -> bool:
-        """Whether the decoder learns what has become of things in a batch, or where they are."""
-        return stage.course > 0 and (bool(batch.courses) or not self.voice.llava)
-
     def _precision(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()
 
@@ -192,6 +188,11 @@ class Learner:
 def speaks(batch: Batch, stage: Stage) -> bool:
     """Whether the decoder learns to say something about a batch."""
     return stage.language > 0 and batch.ids.size > 0
+
+
+def compares(batch: Batch, stage: Stage) -> bool:
+    """Whether the decoder learns what has become of things in a batch."""
+    return stage.course > 0 and bool(batch.courses)
 
 
 def total(losses: Mapping[str, Tensor], stage: Stage) -> Tensor:

@@ -200,11 +200,6 @@ def _llava(sizes: Sizes, tokenizer: Tokenizer) -> Any:
 
 def _qwen(sizes: Sizes, tokenizer: Tokenizer) -> Any:
     width, layers, heads, inner = sizes.vision
-    # Sections of the frequencies, from high to low: time, row and column. A column is one of four: with the base of a
-    # large model the angles between columns are too small to tell left from right, and with one much smaller than this
-    # no frequency is so low that a word finds what it names from any distance.
-    half = sizes.text[0] // sizes.text[2] // 2
-    sections = [half // 8, half // 4, half - half // 8 - half // 4]
     config = Qwen2_5_VLConfig(
         vision_config={
             "depth": layers,
@@ -222,8 +217,8 @@ def _qwen(sizes: Sizes, tokenizer: Tokenizer) -> Any:
             tokenizer,
             rope_parameters={
                 "rope_type": "default",
-                "rope_theta": 200.0,
-                "mrope_section": sections,
+                "rope_theta": 1e4,
+                "mrope_section": _sections(sizes.text[0] // sizes.text[2] // 2),
             },
         ),
         tie_word_embeddings=True,
@@ -233,6 +228,18 @@ def _qwen(sizes: Sizes, tokenizer: Tokenizer) -> Any:
         vision_end_token_id=id_of(tokenizer, VISION_END),
     )
     return Qwen2_5_VLForConditionalGeneration(config)
+
+
+def _sections(frequencies: int) -> list[int]:
+    """Runs of frequencies, from high to low, that turn with time, row, column, time again and so on: one by one as in
+    Qwen3-VL (arXiv:2511.21631), and the last runs longer.
+
+    With one range for each, as large models have it, a narrow model has no frequency of a column that tells it from the
+    next, and none of a row that is so low that a word finds what it names from any distance.
+    """
+    ones, more = divmod(frequencies, 3)
+    runs = [1] * (3 * ones)
+    return [*runs[: len(runs) - more], *[2] * more]
 
 
 def _search(sizes: Sizes, host: Any, tokenizer: Tokenizer) -> Any | None:

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from training.nano.attention import NEVER
 from training.nano.batches import Batch
-from training.nano.eyes import by_token, naming, places, spelled
-from training.nano.models import GRID, PLACES, Models
+from training.nano.eyes import by_token
+from training.nano.models import GRID, Models
 from training.nano.vocabulary import IMAGE, IMAGE_PAD, OPENING, VIDEO_PAD, VISION_END, VISION_START, id_of
 
 #: How much a patch counts to which something has happened, and one to which nothing has; of the former there are few.
@@ -42,7 +42,6 @@ class Voice:
     def __init__(self, models: Models, device: torch.device) -> None:
         self.models, self.device = models, device
         self.llava = models.host.config.model_type == "llava"
-        self._places = spelled(PLACES, models, device)
 
     def speak(self, batch: Batch, tokens: Tensor) -> Spoken:
         """Runs the decoder over the pictures' tokens ``[B, N, D]`` and what is asked about them."""
@@ -74,16 +73,13 @@ class Voice:
         return Spoken(self.models.host.lm_head(hidden[said]), target[said], middle, cells[shown].view(len(batch), -1))
 
     def course(self, batch: Batch, spoken: Spoken) -> Tensor:
-        """Cross entropy of what the middle of the decoder tells of what has become of things, and of where they are if
-        only the decoder can know, a mean over its kinds.
+        """Cross entropy of what the middle of the decoder tells of what has become of things, a mean over its kinds.
 
-        Frames are compared there or nowhere: a tower sees each on its own. Places are read off as the tower's tokens
-        are, see `Eyes.words`: as their names, ready to be copied into an answer.
+        Frames are compared there or nowhere: a tower sees each on its own.
         """
         found = []
-        for kind, reading, labels in self.courses(batch, spoken):
-            eventful = _EVENTFUL if kind in batch.courses else 1.0
-            weight = torch.full(reading.shape[-1:], eventful, device=self.device)
+        for _, reading, labels in self.courses(batch, spoken):
+            weight = torch.full(reading.shape[-1:], _EVENTFUL, device=self.device)
             weight[0] = _UNEVENTFUL
             logits = reading.flatten(0, -2).float()
             # Not relative to the weights: who else is in the batch changes nothing, and what rests counts little.
@@ -91,17 +87,12 @@ class Voice:
         return torch.stack(found).mean()
 
     def courses(self, batch: Batch, spoken: Spoken) -> Iterator[tuple[str, Tensor, Tensor]]:
-        """For each kind of course its readings ``[B, K, patches, classes]`` and its classes ``[B, K, patches]``; what a
-        token shows lies in one place, however many patches it has."""
-        patches, cells = 1 if self.llava else 4, spoken.cells[..., None]
+        """For each kind of course its readings ``[B, K, patches, classes]`` and its classes ``[B, K, patches]``."""
+        patches = 1 if self.llava else 4
         for kind, labels in batch.courses.items():
             classes = by_token(self._tensor(labels), merged=not self.llava)
             reading = self.models.courses[kind](spoken.middle).unflatten(-1, (patches, -1))
-            yield kind, reading, classes.gather(1, cells.expand(-1, -1, patches))
-        if not self.llava:
-            table = self.models.host.model.language_model.embed_tokens.weight
-            for kind, place in places(batch, self.device, merged=True).items():
-                yield kind, naming(spoken.middle, table[self._places[kind]])[..., None, :], place.gather(1, cells)
+            yield kind, reading, classes.gather(1, spoken.cells[..., None].expand(-1, -1, patches))
 
     @contextmanager
     def _middle(self) -> Iterator[list[Tensor]]:

@@ -183,14 +183,29 @@ def test_places_are_those_that_questions_ask_for(family: str, tiny: Tiny) -> Non
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_step_in_time_or_along_a_picture_turns_the_decoders_keys(axis: int, tiny: Tiny) -> None:
+def test_time_rows_and_columns_each_turn_keys_fast_and_slowly(axis: int, tiny: Tiny) -> None:
     rotary = tiny("qwen2_5_vl").host.model.language_model.rotary_emb
-    places = torch.zeros(3, 1, 2, dtype=torch.long)
-    places[axis, 0, 1] = 1
-    cos, _ = rotary(torch.zeros(1, 2, 1), places)
-    assert torch.arccos(cos[0, 1].clamp(-1, 1)).max() > 0.1
-    # And some turn so slowly that a word finds what it names from 30 tokens away.
-    assert rotary.inv_freq.min() * 30 < 1
+    steps = torch.zeros(3, 1, 1, dtype=torch.long)
+    steps[axis] = 1
+    _, sin = rotary(torch.zeros(1, 1, 1), steps)
+    frequencies = rotary.inv_freq.repeat(2)[sin[0, 0] != 0]
+    # A step is to be told from none, and a word is to find what it names from 30 tokens away.
+    assert frequencies.max() > 0.09
+    assert frequencies.min() * 30 < 1
+
+
+def test_a_tower_without_places_tells_where_a_thing_lies(tiny: Tiny) -> None:
+    eyes = Learner(tiny("qwen2_5_vl")).eyes
+    batch = pack(_samples("picture"), [()] * 3, Mix(turns=0), eyes.models.tokenizer)
+    frames = np.full_like(batch.frames, 255)
+    where = [(0, 0), (1, 2), (3, 3)]
+    for frame, (row, column) in zip(frames[:, 0], where, strict=True):
+        frame[28 * row : 28 * row + 28, 28 * column : 28 * column + 28] = (200, 30, 30)
+    with torch.no_grad():
+        tokens = eyes.see(replace(batch, frames=frames)).tokens
+    # The same thing before the same background: only how much of it lies on which side differs.
+    found = F.normalize(torch.stack([tokens[at, 4 * row + column] for at, (row, column) in enumerate(where)]), dim=-1)
+    assert (found @ found.T).fill_diagonal_(-1).max() < 1 - 5e-5
 
 
 def test_a_tower_is_one_module_in_both_models(tiny: Tiny) -> None:
@@ -240,10 +255,8 @@ def test_courses_are_read_where_their_patch_is_shown(family: str, tiny: Tiny) ->
     assert 0 < batch.keep < 1
     tokens = learner.eyes.see(batch).tokens.detach()
     spoken = learner.voice.speak(batch, tokens)
-    (kind, reading, classes), *others = learner.voice.courses(batch, spoken)
+    ((kind, reading, classes),) = learner.voice.courses(batch, spoken)
     assert kind == "since"
-    # Where things are is read off the decoder as well if the tower can't know.
-    assert [name for name, _, _ in others] == ([] if family == "llava" else list(PLACES))
     assert reading.shape[:-1] == classes.shape
     whole = by_token(torch.from_numpy(batch.courses["since"]), merged=not learner.eyes.llava)
     rank = by_token(torch.from_numpy(batch.rank), merged=not learner.eyes.llava).amax(-1)
@@ -276,24 +289,21 @@ def test_clips_without_questions_teach_to_compare(tiny: Tiny) -> None:
     assert learner.losses(still, stage) == {}
 
 
-def test_a_decoder_whose_tower_knows_no_places_learns_their_names(tiny: Tiny) -> None:
-    learner = Learner(tiny("qwen2_5_vl"))
-    still = pack(_samples("picture"), [()] * 3, Mix(turns=0), learner.models.tokenizer)
-    stage = Stage("place", 1.0, (Mix(),), language=0.0, course=1.0)
-    table = learner.models.host.model.language_model.embed_tokens.weight
-    spoken = learner.voice.speak(still, learner.eyes.see(still).tokens)
-    wanted = {kind: place[..., 0] for kind, place in places(still, torch.device("cpu"), merged=True).items()}
-    names = spelled(PLACES, learner.models, torch.device("cpu"))
-    said = torch.zeros_like(spoken.middle)
-    for kind, place in wanted.items():
-        vectors = F.normalize(F.pad(table[names[kind]].mean(1), (0, 0, 1, 0)), dim=-1)
-        said = said + vectors[place]
-    right = replace(spoken, middle=said.detach())
-    assert learner.voice.course(still, right) < 0.5 * learner.voice.course(still, spoken)
-    assert set(learner.learn(still, stage)) == {"course"}
-    assert table.grad is not None
-    assert table.grad[names["row"]].any()
-    learner.parts.zero_grad()
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", sorted(PLACES))
+def test_tokens_learn_the_names_of_their_places(kind: str, family: str, tiny: Tiny) -> None:
+    learner = Learner(tiny(family))
+    batch = pack(_samples("clip"), [()] * 3, Mix("clip"), learner.models.tokenizer)
+    tokens = learner.eyes.see(batch).tokens.detach()
+    place = places(batch, torch.device("cpu"), merged=family != "llava")[kind][..., 0]
+    assert place.any()
+    table = learner.models.host.model.language_model.embed_tokens.weight.detach()
+    names = table[spelled(PLACES, learner.models, torch.device("cpu"))[kind]].mean(1)
+    length = tokens.norm(dim=-1, keepdim=True)
+    named = tokens + length * F.normalize(F.pad(names, (0, 0, 1, 0)), dim=-1)[place]
+    wrong = tokens + length * F.normalize(F.pad(names, (0, 0, 1, 0)), dim=-1)[place.roll(1, 0)]
+    losses = [learner.eyes.words(batch, Seen(one, {}, None)) for one in (named, tokens, wrong)]
+    assert losses[0] < losses[1] < losses[2]
 
 
 def test_a_token_is_named_by_the_word_that_lies_closest(tiny: Tiny) -> None:
