@@ -126,7 +126,7 @@ class Eyes:
         table = self.models.host.model.language_model.embed_tokens.weight
         found = []
         labels = {kind: self.labels(batch, kind) for kind in CLASSES}
-        # A tower that knows places only relative to each other sees from where the picture ends.
+        # Even a tower whose places are relative to each other: what lies where the picture ends looks different.
         labels |= places(batch, self.device, merged=not self.llava)
         for kind in labels:
             products = naming(seen.tokens, table[self._names[kind]])
