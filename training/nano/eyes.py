@@ -126,7 +126,7 @@ class Eyes:
         table = self.models.host.model.language_model.embed_tokens.weight
         found = []
         labels = {kind: self.labels(batch, kind) for kind in CLASSES}
-        # Even a tower whose places are relative to each other: what lies where the picture ends looks different.
+        # A tower whose places are only relative learns them too: a thing at the border has fewer neighbours.
         labels |= places(batch, self.device, merged=not self.llava)
         for kind in labels:
             products = naming(seen.tokens, table[self._names[kind]])
