@@ -16,9 +16,11 @@ from evals.synth.scenes import CLASSES, PATCH, SIDE
 from evals.synth.scenes.vocabulary import CLASS_OF, SHAPES, universe
 from training.nano.attention import NEVER, blocks
 from training.nano.batches import Batch
-from training.nano.models import GRID, PLACES, Models
+from training.nano.models import GRID, Models
 from training.nano.vocabulary import beginnings
 
+#: Words for where a patch lies, as classes like those of `CLASSES`.
+PLACES = {"row": ("", "top", "bottom"), "column": ("", "left", "right"), "centre": ("", "middle")}
 #: Most patches show nothing; weighing them less keeps a head from learning only that.
 _NOTHING = 0.25
 #: Label of a patch that is not asked about.

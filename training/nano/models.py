@@ -44,8 +44,6 @@ from training.nano.vocabulary import (
 
 #: Patches along a picture.
 GRID = SIDE // PATCH
-#: Words for where a patch lies, as classes like those of `CLASSES`.
-PLACES = {"row": ("", "top", "bottom"), "column": ("", "left", "right"), "centre": ("", "middle")}
 #: Most tokens of a text that is searched with.
 LONGEST = 160
 #: Linear layers whose output is added to what went in.

@@ -23,9 +23,9 @@ from tools.vlm.tokens import VisualTokens
 from training.nano.attention import NEVER
 from training.nano.batches import pack
 from training.nano.config import Mix, Sizes, Stage, recipe
-from training.nano.eyes import Seen, by_token, naming, places, spelled
+from training.nano.eyes import PLACES, Seen, by_token, naming, places, spelled
 from training.nano.learner import Learner, total
-from training.nano.models import PLACES, Models, export
+from training.nano.models import Models, export
 from training.nano.vocabulary import beginnings
 
 Tiny = Callable[[str], Models]
