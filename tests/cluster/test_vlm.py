@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -26,14 +27,17 @@ BAD = ["fastvv", "fastv:layer=99", "uniform_stride:tokens=100000"]
 
 
 class Counting(VlmTool):
-    """Remembers how many looks came together."""
+    """Remembers how many looks came together. The first takes as long as loading a real model does: a tiny one is
+    loaded before the others have come over a busy machine."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, hold_s: float = 0.0, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.sizes: list[int] = []
+        self.hold_s, self.sizes = hold_s, list[int]()
 
     def look_many(self, calls: Sequence[Call]) -> list[Look | LoupeError]:
         self.sizes.append(len(calls))
+        if len(self.sizes) == 1:
+            time.sleep(self.hold_s)
         return super().look_many(calls)
 
     def batches(self) -> list[int]:
@@ -67,10 +71,12 @@ def test_looks_that_come_together_equal_single_ones(tmp_path: Path, ray_options:
     place = str(checkpoints.build("llava_onevision", tmp_path / "checkpoint"))
     build = partial(Counting, "llava_onevision", place, compression="average_pooling:keep=0.5", max_new_tokens=6)
     mixed = [*METHODS[:2], BAD[0], *METHODS[2:], *BAD[1:]]
-    cluster = Cluster([ToolSpec("vlm", build, max_ongoing_requests=16, timeout_s=300)], ray_options=ray_options)
+    cluster = Cluster(
+        [ToolSpec("vlm", partial(build, hold_s=5.0), max_ongoing_requests=16, timeout_s=300)], ray_options=ray_options
+    )
     try:
         transport = cluster.start(timeout_s=120)
-        # The model loads at the first look; those that come meanwhile gather.
+        # Looks that come while the first one runs gather.
         together = asyncio.run(looks(transport, mixed))
         sizes = asyncio.run(_batches(transport))
     finally:
