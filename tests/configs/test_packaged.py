@@ -23,7 +23,7 @@ def test_packaged_names_win_over_the_current_folder(tmp_path: Path, monkeypatch:
 
 
 def test_all_are_listed() -> None:
-    assert {"nano", "nano/search"} <= set(names())
+    assert {"nano", "nano/search", "nano-qwen"} <= set(names())
     assert all(Path(packaged(name)).is_dir() for name in names())
 
 
