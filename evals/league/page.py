@@ -101,7 +101,7 @@ def _section(model: str, rows: Sequence[Row], *, first: bool) -> Iterator[str]:
     yield from _changes(rows, changed)
     yield from _costs(rows, names, fixed)
     yield from _by_task(rows, names, fixed)
-    yield from _notes(rows)
+    yield from _notes(rows, names)
 
 
 def _without_methods(rows: Sequence[Row]) -> Iterator[str]:
@@ -124,8 +124,8 @@ def _without_methods(rows: Sequence[Row]) -> Iterator[str]:
     tokens = [full["tokens_in"][kind] for kind in kinds]
     yield from _paragraph(
         f"{asked[0]} questions about pictures of {tokens[0]} visual tokens, {asked[1]} about clips of {tokens[1]}. "
-        f"{_budget(BUDGETS[-1])} of a picture are {max(1, round(BUDGETS[-1] * tokens[0]))} tokens: small budgets are "
-        "coarse there."
+        f"{_budget(BUDGETS[-1])} of a picture make {_tokens(max(1, round(BUDGETS[-1] * tokens[0])))}: small budgets "
+        "are coarse there."
     )
 
 
@@ -256,19 +256,40 @@ def _by_task(rows: Sequence[Row], names: Sequence[str], fixed: Sequence[Row]) ->
         yield from _table([f"{kind}s", *(task.removeprefix(f"{kind} ") for task in tasks)], lines)
 
 
-def _notes(rows: Sequence[Row]) -> Iterator[str]:
+def _notes(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
+    alike = _alike(rows, names)
     noted: dict[tuple[str, str], list[float]] = {}
     for row in rows:
         if row["note"]:
             note = row["note"] if _ran(row) else f"not measured: {row['note'].removeprefix(row['method'] + ': ')}"
             noted.setdefault((row["method"], note), []).extend([row["keep"]] if row["keep"] else [])
-    if noted:
+    if noted or alike:
         yield "### Notes"
         yield ""
+        for same in alike:
+            yield (
+                f"- {', '.join(f'`{name}`' for name in same)}: alike in every figure but time. What sets them apart, "
+                "such as a CLS token or crops of a large still, is not there."
+            )
         for (name, note), budgets in noted.items():
             at = f" at {', '.join(map(_budget, budgets))}" if budgets else ""
             yield f"- `{name}`{at}: {note}."
         yield ""
+
+
+def _alike(rows: Sequence[Row], names: Sequence[str]) -> list[list[str]]:
+    """Groups of methods between which no figure but time differs, whatever the budget."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        found = [row for row in (find(rows, name, keep) for keep in BUDGETS) if _ran(row)]
+        if found:
+            figures = [[row[key] for key in ("tasks", "things", "spent", *_SPENT)] for row in found]
+            groups.setdefault(repr(figures), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _tokens(number: int) -> str:
+    return f"{number} token" if number == 1 else f"{number} tokens"
 
 
 def _budget(keep: float) -> str:

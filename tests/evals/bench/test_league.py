@@ -358,6 +358,18 @@ def test_the_page_sorts_emboldens_and_marks(rows: list[Row]) -> None:
     assert max(tables) <= 18
 
 
+def test_the_page_names_methods_that_nothing_tells_apart(rows: list[Row]) -> None:
+    assert "- `hired`, `random_keep`: alike in every figure but time." in page(rows)
+    other = [{**row, "spent": 0.4} if (row["method"], row["keep"]) == ("hired", 0.05) else row for row in rows]
+    assert "alike" not in page(other)
+
+
+def test_the_page_says_how_coarse_small_budgets_are(rows: list[Row]) -> None:
+    assert "5 % of a picture make 3 tokens" in page(rows)
+    small = [{**row, "tokens_in": {"picture": 16, "clip": 64}} if row["method"] == FULL else row for row in rows]
+    assert "5 % of a picture make 1 token:" in page(small)
+
+
 def test_a_changed_method_stands_in_a_table_of_its_own(rows: list[Row]) -> None:
     row = next(row for row in rows if row["method"] == "hired" and row["keep"] == 0.1)
     changed = {**row, "change": "nothing is cut", "kept": 0.987, "low": 0.9, "high": 1.0}
