@@ -1,5 +1,6 @@
 """loupe bench: how fast it is on this machine."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,27 +55,29 @@ def command(
     for one in found if name == "all" else [name]:
         err().print(f"running {one}")
         begun = time.time()
-        rows = importlib.import_module(modules[one]).run(out_dir)
+        module = importlib.import_module(modules[one])
+        rows = module.run(out_dir)
         results[one] = {"name": one, "machine": describe(), "seconds": round(time.time() - begun, 1), "rows": rows}
         out_dir.mkdir(parents=True, exist_ok=True)
         (out_dir / f"{one}.json").write_text(codec.dumps(results[one], indent=2) + "\n")
         if json:
             continue
-        out().print(_table(one, rows))
+        out().print(_table(one, rows, getattr(module, "SHOWN", ())))
         out().print(f"[dim]written to {out_dir / f'{one}.json'}[/dim]")
     if json:
         print_json(list(results.values()))
 
 
-def _table(name: str, rows: list[dict[str, Any]]) -> "Table":
-    """The rows as they are, or where a few rows have many columns, side by side."""
+def _table(name: str, rows: list[dict[str, Any]], shown: Sequence[str] = ()) -> "Table":
+    """The columns ``shown``, all by default; where a few rows have many columns, side by side."""
     from rich.table import Table
 
     # What has parts of its own is for the file.
-    columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if not isinstance(value, dict)))
+    there = dict.fromkeys(key for row in rows for key, value in row.items() if not isinstance(value, dict))
+    columns = [key for key in shown or there if key in there]
     lines = [[_cell(row.get(column, "")) for column in columns] for row in rows]
     heads = [column.replace("_", " ") for column in columns]
-    left = [isinstance(rows[0].get(column), str) for column in columns]
+    left = [any(isinstance(row.get(column), str) for row in rows) for column in columns]
     if len(columns) > _WIDE and len(rows) < len(columns) / 2:
         lines = [list(line) for line in zip(heads, *lines, strict=True)]
         heads, left = [name, *("" for _ in rows)], [True]

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Questions of every family.
 EACH = 8
+#: What the terminal shows of a row.
+SHOWN = ("model", "method", "keep", "change", "accuracy", "kept", "low", "high", "share", "first_token_ms")
 
 
 def run(out_dir: Path) -> list[dict[str, Any]]:

@@ -167,6 +167,16 @@ def test_results_with_many_columns_are_shown_side_by_side() -> None:
     assert [len(table.columns) for table in (_table("x", rows), _table("x", rows * 4))] == [4, 12]
 
 
+def test_results_of_a_long_row_are_shown_in_part() -> None:
+    rows: list[dict[str, Any]] = [
+        {"name": "one", "right": 3, "tasks": {}},
+        {"name": "two", "right": 1, "change": "all"},
+    ]
+    table = _table("x", rows, ("change", "name", "absent"))
+    assert [(column.header, column.justify) for column in table.columns] == [("change", "left"), ("name", "left")]
+    assert [column.header for column in _table("x", rows).columns] == ["name", "right", "change"]
+
+
 def test_every_verb_has_help() -> None:
     app = build()
     runner = CliRunner()
