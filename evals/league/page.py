@@ -11,7 +11,7 @@ Row = dict[str, Any]
 #: The command that writes the page.
 COMMAND = "loupe bench league --out docs"
 #: The budget that tables are sorted by.
-SHOWN = 0.1
+RANKED_AT = 0.1
 _INTRO = f"""# League table
 
 Made by `{COMMAND}`, with [league.json](league.json), which has every figure; a test compares.
@@ -48,11 +48,11 @@ def page(rows: Sequence[Row]) -> str:
 
 
 def ranked(rows: Sequence[Row]) -> list[str]:
-    """Names of the methods that have budgets, the one that keeps most accuracy at `SHOWN` first."""
+    """Names of the methods that have budgets, the one that keeps most accuracy at `RANKED_AT` first."""
     names = list(dict.fromkeys(row["method"] for row in rows if row["keep"] is not None))
 
     def place(name: str) -> tuple[float, str]:
-        row = find(rows, name, SHOWN)
+        row = find(rows, name, RANKED_AT)
         kept = row.get("kept") if row else None
         return (0.0 if kept is None else -kept), name
 
@@ -231,7 +231,7 @@ def _costs(rows: Sequence[Row], names: Sequence[str], fixed: Sequence[Row]) -> I
 
 def _by_task(rows: Sequence[Row], names: Sequence[str], fixed: Sequence[Row]) -> Iterator[str]:
     full = _there(rows, FULL)
-    yield f"### By kind of question, at {_budget(SHOWN)}"
+    yield f"### By kind of question, at {_budget(RANKED_AT)}"
     yield ""
     most = max(task["questions"] for task in full["tasks"].values())
     yield from _paragraph(
@@ -246,7 +246,7 @@ def _by_task(rows: Sequence[Row], names: Sequence[str], fixed: Sequence[Row]) ->
             row = find(rows, name)
             if row and any(task in row["tasks"] for task in tasks):
                 lines.append([f"*{name}*", *(f"*{_right(row, task)}*" for task in tasks)])
-        chosen = [find(rows, name, SHOWN) for name in names]
+        chosen = [find(rows, name, RANKED_AT) for name in names]
         for row in [*chosen, *fixed]:
             if _ran(row):
                 shares = [row["tasks"][task]["kept"] for task in tasks]

@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from evals.synth.scenes import Sample, Scenes, Split, Turn
-from evals.synth.scenes.vocabulary import COLOURS, universe
+from evals.synth.scenes import CLASSES, Sample, Scenes, Split, Turn
+from evals.synth.scenes.vocabulary import COLOURS, NAMED, universe
 from tools.errors import BadInput
 from training.nano.config import Mix, Stage
+from training.nano.swaps import KINDS, Swaps, no_swaps, swap
 from training.nano.vocabulary import END, TURN, beginnings, id_of
 
 DESCRIBE = (
@@ -51,6 +52,8 @@ class Job:
     Attributes:
         first: index of the first sample.
         batches: how many, each of ``mix.batch`` samples.
+        swap: in how many samples something is swapped, see `training.nano.swaps`.
+        plain: whether pictures are asked what `Scenes.pairs` asks instead; families then tell which pairs are new.
     """
 
     split: Split
@@ -58,6 +61,8 @@ class Job:
     first: int
     mix: Mix
     batches: int = TOGETHER
+    swap: float = 0.0
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class Batch:
         caption: ``[B, C]``, the tokens of the captions with their end; padded with 0.
         keep: the share of visual tokens that the decoder gets.
         rank: float32 ``[B, T, 8, 8]``, the patches in the order in which they are kept, the largest first.
+        swaps: ``[B, classes]`` for colours and for shapes, what each is swapped for, mostly itself.
     """
 
     mix: Mix
@@ -94,6 +100,7 @@ class Batch:
     caption: Ints
     keep: float
     rank: npt.NDArray[np.float32]
+    swaps: dict[str, Ints]
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -111,6 +118,7 @@ class Batch:
             courses={kind: labels[rows] for kind, labels in self.courses.items()},
             caption=self.caption[rows],
             rank=self.rank[rows],
+            swaps={kind: tables[rows] for kind, tables in self.swaps.items()},
             **text,
         )
 
@@ -128,14 +136,18 @@ def jobs(stage: Stage, seed: int, group: int = 0) -> Iterator[Job]:
     while True:
         chance = np.random.default_rng([seed, own, group])
         mix = stage.mixes[int(chance.choice(len(shares), p=shares / shares.sum()))]
-        yield Job("train", seed, ((own << 24) + group) * _STRIDE, mix)
+        yield Job("train", seed, ((own << 24) + group) * _STRIDE, mix, swap=stage.swap)
         group += 1
 
 
 def checks(stage: Stage, count: int, seed: int) -> list[Job]:
-    """Jobs of the validation split, about ``count`` samples of each kind that the stage sees."""
+    """Jobs of the validation split, about ``count`` samples of each kind that the stage sees; and where pictures are
+    asked about, plain questions about as many: what goes wrong with new pairs alone hardly shows in the others."""
     whole = [replace(mix, drop=0.0) for mix in stage.mixes]
-    return [Job("validation", seed, 0, mix, batches=-(-count // mix.batch)) for mix in whole if count]
+    found = [Job("validation", seed, 0, mix, batches=-(-count // mix.batch)) for mix in whole if count]
+    if count and stage.language > 0 and any(mix.kind == "picture" and mix.turns for mix in whole):
+        found.append(Job("validation", seed, 0, Mix(batch=count), batches=1, plain=True))
+    return found
 
 
 def draw(job: Job, vocabulary: Path) -> list[Batch]:
@@ -144,10 +156,15 @@ def draw(job: Job, vocabulary: Path) -> list[Batch]:
     chance = np.random.default_rng([job.seed, job.first & 0xFFFFFFFF, job.first >> 32])
     samples = list(islice(_samples(job), job.batches * mix.batch))
     turns = [_turns(sample, mix, chance) for sample in samples]
+    swaps = [no_swaps() for _ in samples]
+    if job.swap > 0 and mix.scale == "near":
+        for at, sample in enumerate(samples):
+            if chance.random() < job.swap:
+                swaps[at], turns[at] = swap(sample, turns[at], chance)
     lengths = [len(_row(asked, tokenizer, {})[0]) for asked in turns]
     order = np.argsort(lengths, kind="stable").reshape(job.batches, mix.batch)
     return [
-        pack([samples[at] for at in row], [turns[at] for at in row], mix, tokenizer, chance)
+        pack([samples[at] for at in row], [turns[at] for at in row], mix, tokenizer, chance, [swaps[at] for at in row])
         for row in chance.permutation(order)
     ]
 
@@ -161,7 +178,7 @@ def _samples(job: Job) -> Iterator[Sample]:
     scenes, mix = _scenes(job.split, job.seed), job.mix
     make = scenes.picture if mix.kind == "picture" else scenes.clip
     for index in range(job.first, job.first + _STRIDE):
-        sample = make(index, turns=mix.turns, scale=mix.scale)
+        sample = _told(scenes.pairs(index)) if job.plain else make(index, turns=mix.turns, scale=mix.scale)
         if not mix.families or any(turn.family in mix.families for turn in sample.turns):
             yield sample
     raise BadInput(
@@ -171,17 +188,25 @@ def _samples(job: Job) -> Iterator[Sample]:
     )
 
 
+def _told(sample: Sample) -> Sample:
+    """A sample whose families tell which turns are about new pairs."""
+    turns = (replace(turn, family=f"{'new' if turn.new else 'known'} {turn.family}") for turn in sample.turns)
+    return replace(sample, turns=tuple(turns))
+
+
 def pack(
     samples: Sequence[Sample],
     turns: Sequence[Sequence[Turn]],
     mix: Mix,
     tokenizer: Tokenizer,
     chance: np.random.Generator | None = None,
+    swaps: Sequence[Swaps] | None = None,
 ) -> Batch:
     """Samples and what is asked about each as one batch; captions are shortened at random if there is ``chance``."""
+    swaps = swaps or [no_swaps() for _ in samples]
     after = _unheard(tokenizer)
     rows = [_row(asked, tokenizer, after) for asked in turns]
-    labels = {kind: np.stack([getattr(sample, kind) for sample in samples]) for kind in ("colour", "shape", "glyph")}
+    labels = {kind: np.stack([getattr(sample, kind) for sample in samples]) for kind in CLASSES}
     keep, rank = _dropping(labels, mix, chance)
     captions = [tokenizer.encode(_shortened(s.caption, chance)).ids[:159] for s in samples]
     end = id_of(tokenizer, END)
@@ -200,6 +225,7 @@ def pack(
         caption=_padded([[*ids, end] for ids in captions], 0),
         keep=keep,
         rank=rank,
+        swaps={kind: np.stack([tables[kind] for tables in swaps]) for kind in KINDS},
     )
 
 
@@ -270,7 +296,7 @@ def _dropping(
     patches that show something, or away from them, and perhaps away from those that show the same as before. A model
     that was never asked about pictures with holes is at a loss without its background, and without what it has seen in
     an earlier frame, whatever a compression method keeps."""
-    shown = np.stack(list(labels.values()))
+    shown = np.stack([labels[kind] for kind in NAMED])
     shows = np.any(shown > 0, axis=0)
     if chance is None or mix.drop == 0 or chance.random() >= mix.drop:
         return 1.0, np.zeros(shows.shape, np.float32)

@@ -29,7 +29,7 @@ world.
 
 ## Training
 
-Scenes of `evals/synth/scenes`, drawn as training went and none kept; seed {seed}.
+Scenes of `evals/synth/scenes`, drawn as training went and none kept; seed {seed}.{swaps}
 
 {run}
 
@@ -59,6 +59,9 @@ question with its commonest answer in training, without looking.
 * More than eight frames: it was trained with one and with eight. More are accepted; its accuracy there is not stated.
 """
 
+_SWAPS = """In {share:.0%} of the samples the vision tower's vectors of some colours or shapes were swapped at random
+for those of others before the connector, so that a colour says nothing of shapes. Pairs that come about in this way may
+be such as the splits for validation and test keep for themselves; no picture and no word of these was used."""
 _BY_STEPS = """`{command}` does it again: a run limited by steps gives the same parameters on the same processor and
 number of processes; elsewhere sums round differently, and accuracy stays within the intervals below."""
 _BY_TIME = """`{command}` does it again. A run limited by time gets as far as the machine takes it, so expect other
@@ -84,6 +87,8 @@ def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) 
     times = "once" if run["changes"] == 1 else f"{run['changes']} times"
     reach = reach.format(command=f"python -m training.nano --config {run['config']} {limit}", times=times)
     recall = measured.get("recall_at_5")
+    share = max(stage.swap for stage in recipe.stages)
+    swaps = "\n" + _wrapped(_SWAPS.format(share=share)) if share else ""
     cost = measured["cost"]
     return _CARD.format(
         name=recipe.name,
@@ -97,7 +102,8 @@ def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) 
         load=cost["load_seconds"],
         look=cost["look_seconds"],
         run=_run(run),
-        reach="\n".join(textwrap.wrap(reach, 120, break_on_hyphens=False)),
+        swaps=swaps,
+        reach=_wrapped(reach),
         seed=recipe.seed,
         tables=_tables(measured["accuracy"], measured["prior"]),
         pairs=_pairs(measured["pairs"]),
@@ -106,6 +112,10 @@ def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) 
         temperature=measured["temperature"],
         recall=_search(recall),
     )
+
+
+def _wrapped(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, 120, break_on_hyphens=False))
 
 
 def _run(run: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """What the vision tower and the connector make of a batch, and how wrong it is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from transformers.vision_utils import get_vision_position_ids
 
 from evals.synth.scenes import CLASSES, PATCH, SIDE
-from evals.synth.scenes.vocabulary import CLASS_OF, SHAPES, universe
+from evals.synth.scenes.vocabulary import CLASS_OF, NAMED, SHAPES, universe
 from training.nano.attention import NEVER, blocks
 from training.nano.batches import Batch
 from training.nano.models import GRID, Models
@@ -37,11 +37,13 @@ class Seen:
         tokens: ``[B, N, D]`` in the decoder's width, in the order of the prompt.
         readings: for each kind of dense label ``[B, N, patches, classes]``.
         cls: ``[B, T, Dv]``, what the contrastive model reads; None for a tower without CLS.
+        swaps: ``[B, classes]`` for colours and for shapes, what each has been swapped for, see `Eyes.swapped`.
     """
 
     tokens: Tensor
     readings: dict[str, Tensor]
     cls: Tensor | None
+    swaps: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Eyes:
@@ -63,7 +65,7 @@ class Eyes:
             for colour in universe("train").unheard(shape):
                 unheard[CLASS_OF["shape"][shape], CLASS_OF["colour"][colour]] = True
         self._unheard = {"colour": unheard, "shape": unheard.T}
-        self._names = spelled({**CLASSES, **PLACES}, models, device)
+        self._names = spelled({**{kind: CLASSES[kind] for kind in NAMED}, **PLACES}, models, device)
 
     def see(self, batch: Batch, *, cls: bool = False) -> Seen:
         """Runs the tower and the connector."""
@@ -78,17 +80,39 @@ class Eyes:
                 hidden = layer(hidden, None)
             patches = hidden[:, 1:]
             read = patches.reshape(count, length * GRID * GRID, -1)
-            tokens = model.multi_modal_projector(read)
+            swaps, told = self.swapped(batch, read)
+            tokens = model.multi_modal_projector(told)
             pooled = tower.post_layernorm(hidden[:, 0]).view(count, length, -1) if cls else None
         else:
-            tokens = read = self._merged(pixels.view(count, length, 3, SIDE, SIDE))
+            swaps, told = self.swapped(batch, self._patches(pixels.view(count, length, 3, SIDE, SIDE)))
+            tokens = read = model.visual.merger(told.flatten(0, 1)).view(count, told.shape[1] // 4, -1)
             pooled = None
         shape = (*read.shape[:2], 1 if self.llava else 4, -1)
         readings = {kind: head(read).float().view(shape) for kind, head in heads.items()}
-        return Seen(tokens, readings, pooled)
+        return Seen(tokens, readings, pooled, swaps)
 
-    def _merged(self, pixels: Tensor) -> Tensor:
-        """Qwen's tokens ``[B, slices * 16, D]`` of frames ``[B, T, 3, H, W]``; two frames make a slice."""
+    def swapped(self, batch: Batch, patches: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """The batch's swaps as far as it shows both classes; and what the tower makes of patches ``[B, P, Dv]`` with
+        what those of a class have in common in the batch swapped for what those of the other have."""
+        found = {}
+        for kind, tables in batch.swaps.items():
+            classes = self._tensor(tables)
+            labels = self.labels(batch, kind).flatten(1)
+            own = torch.arange(classes.shape[1], device=self.device)
+            if bool((classes != own).any()):
+                seen = patches.detach().float().flatten(0, 1)
+                count = torch.bincount(labels.flatten(), minlength=len(own))
+                sums = seen.new_zeros(len(own), seen.shape[1]).index_add_(0, labels.flatten(), seen)
+                common = sums / count.clamp(min=1)[:, None]
+                shown = count > 0
+                classes = torch.where(shown[classes] & shown[own], classes, own)
+                patches = patches + (common[classes.gather(1, labels)] - common[labels]).to(patches.dtype)
+            found[kind] = classes
+        return found, patches
+
+    def _patches(self, pixels: Tensor) -> Tensor:
+        """What Qwen's tower makes of the patches of frames ``[B, T, 3, H, W]``, ``[B, slices * 64, Dv]`` in the
+        processor's order; two frames make a slice."""
         if pixels.shape[1] % 2:
             pixels = torch.cat([pixels, pixels[:, -1:]], dim=1)
         count, length = pixels.shape[:2]
@@ -104,13 +128,14 @@ class Eyes:
         cos, sin = visual.rotary_pos_emb(hidden, get_vision_position_ids(one, visual.spatial_merge_size))
         for block in self._blocks:
             hidden = block(hidden, cos, sin)
-        tokens: Tensor = visual.merger(hidden.flatten(0, 1))
-        return tokens.view(count, length // 2 * half * half, -1)
+        return hidden.view(count, -1, hidden.shape[-1])
 
     def dense(self, batch: Batch, seen: Seen) -> Tensor:
         """Cross entropy of the readings of every patch, a mean over the kinds of labels."""
         found = []
-        labels = {kind: self.labels(batch, kind) for kind in CLASSES}
+        # A tower that is read before anything is swapped tells what was drawn.
+        swaps = {} if self.llava else seen.swaps
+        labels = {kind: self.labels(batch, kind, swaps) for kind in CLASSES}
         for kind, reading in seen.readings.items():
             weight = torch.ones(reading.shape[-1], device=self.device)
             weight[0] = _NOTHING
@@ -127,7 +152,7 @@ class Eyes:
         """
         table = self.models.host.model.language_model.embed_tokens.weight
         found = []
-        labels = {kind: self.labels(batch, kind) for kind in CLASSES}
+        labels = {kind: self.labels(batch, kind, seen.swaps) for kind in NAMED}
         # A tower whose places are only relative learns them too: a thing at the border has fewer neighbours.
         labels |= places(batch, self.device, merged=not self.llava)
         for kind in labels:
@@ -171,9 +196,12 @@ class Eyes:
         unheard = self._unheard[kind][labels[other]].scatter(-1, labels[kind][..., None], False)
         return logits.masked_fill(unheard, NEVER)
 
-    def labels(self, batch: Batch, kind: str) -> Tensor:
-        """``[B, N, patches]`` for the classes ``[B, T, 8, 8]``."""
-        return by_token(self._tensor(batch.labels[kind]), merged=not self.llava)
+    def labels(self, batch: Batch, kind: str, swaps: Mapping[str, Tensor] | None = None) -> Tensor:
+        """``[B, N, patches]`` for the classes ``[B, T, 8, 8]``, as they were drawn or after ``swaps``."""
+        labels = by_token(self._tensor(batch.labels[kind]), merged=not self.llava)
+        if not swaps or kind not in swaps:
+            return labels
+        return swaps[kind].gather(1, labels.flatten(1)).view_as(labels)
 
     def _tensor(self, values: npt.NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(values).to(self.device)

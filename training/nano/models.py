@@ -86,7 +86,8 @@ def build(sizes: Sizes, tokenizer: Tokenizer) -> Models:
     host.generation_config.pad_token_id = id_of(tokenizer, PAD)
     # A Qwen token stands for 2 x 2 patches and is asked for all four.
     width, patches = (sizes.vision[0], 1) if sizes.family == "llava" else (sizes.text[0], 4)
-    heads = nn.ModuleDict({kind: nn.Linear(width, patches * len(names)) for kind, names in CLASSES.items()})
+    read = {kind: CLASSES[kind] for kind in sizes.labels}
+    heads = nn.ModuleDict({kind: nn.Linear(width, patches * len(names)) for kind, names in read.items()})
     courses = nn.ModuleDict({kind: nn.Linear(sizes.text[0], patches * len(names)) for kind, names in COURSES.items()})
     return Models(host, _search(sizes, host, tokenizer), heads, courses, tokenizer)
 

@@ -32,13 +32,14 @@ class Labels(NamedTuple):
     """What covers most of each patch ``[H, W]``, background aside.
 
     Attributes:
-        colour, shape, glyph: classes of `CLASS_OF`, 0 for none.
+        colour, shape, glyph, character: classes of `CLASS_OF`, 0 for none.
         thing: which of the shot's things it is, counted from 1; 0 for none.
     """
 
     colour: npt.NDArray[np.int64]
     shape: npt.NDArray[np.int64]
     glyph: npt.NDArray[np.int64]
+    character: npt.NDArray[np.int64]
     thing: npt.NDArray[np.int64]
 
 
@@ -81,7 +82,7 @@ class Painter:
     def labels(self, time: float, patch: int) -> Labels:
         """The labels of each ``patch``-pixel square at ``time``."""
         things = np.zeros((self._height, self._width), np.uint8)
-        glyphs = np.zeros_like(things)
+        glyphs, places = np.zeros_like(things), np.zeros_like(things)
         numbers, colours, shapes, written = [0], [0], [0], False
         for number, thing in enumerate(self._world.shot_at(time).things, start=1):
             if not thing.there(time):
@@ -94,13 +95,16 @@ class Painter:
             cv2.fillPoly(things, rings, (len(colours) - 1,), shift=_SHIFT)
             if isinstance(thing, Writing):
                 written = True
-                for character, (first, last) in zip(thing.text_at(time), solid.characters, strict=True):
-                    cv2.fillPoly(glyphs, rings[first:last], (CLASS_OF["glyph"][character],), shift=_SHIFT)
+                text = zip(thing.text_at(time), solid.characters, strict=True)
+                for place, (letter, (first, last)) in enumerate(text, start=1):
+                    cv2.fillPoly(glyphs, rings[first:last], (CLASS_OF["glyph"][letter],), shift=_SHIFT)
+                    cv2.fillPoly(places, rings[first:last], (place,), shift=_SHIFT)
             elif written:
-                cv2.fillPoly(glyphs, rings, (0,), shift=_SHIFT)
+                for canvas in (glyphs, places):
+                    cv2.fillPoly(canvas, rings, (0,), shift=_SHIFT)
         most = _most(things, patch, _THING_SHARE)
-        glyph = _most(glyphs, patch, _INK_SHARE)
-        return Labels(np.array(colours)[most], np.array(shapes)[most], glyph, np.array(numbers)[most])
+        glyph, character = (_most(canvas, patch, _INK_SHARE) for canvas in (glyphs, places))
+        return Labels(np.array(colours)[most], np.array(shapes)[most], glyph, character, np.array(numbers)[most])
 
     def _rest(self, shot: Shot) -> tuple[Pixels, tuple[Thing, ...]]:
         """The backdrop with the things on it that rest, up to the first that does not; and the things from there on."""

@@ -48,8 +48,8 @@ class Sample:
         times: seconds ``[T]``.
         caption: one sentence that lists what the first frame shows in raster order, then what happens.
         lessons: turns that only teach, with long answers: what is so in every frame, or of every thing.
-        colour, shape, glyph: classes ``[T, 8, 8]`` of what covers most of each patch besides the background, which is
-            0 and has a patch only where nothing covers a tenth of it.
+        colour, shape, glyph, character: classes ``[T, 8, 8]`` of what covers most of each patch besides the background,
+            which is 0 and has a patch only where nothing covers a tenth of it.
         courses: classes ``[T, 8, 8]`` of what has become of that since the first frame, see `COURSES`; of near clips.
     """
 
@@ -60,5 +60,6 @@ class Sample:
     colour: npt.NDArray[np.int64]
     shape: npt.NDArray[np.int64]
     glyph: npt.NDArray[np.int64]
+    character: npt.NDArray[np.int64]
     lessons: tuple[Turn, ...] = ()
     courses: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)

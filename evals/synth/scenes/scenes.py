@@ -23,7 +23,7 @@ from evals.synth.scenes.sample import CLIP_FRAMES, PATCH, SIDE, Sample, Scale, T
 from evals.synth.scenes.still_questions import FAR_MAKERS, NEAR_MAKERS, StillQuestions
 from evals.synth.scenes.stills import Still, random_still, set_back
 from evals.synth.scenes.stories import random_story
-from evals.synth.scenes.vocabulary import Split, place_of, universe
+from evals.synth.scenes.vocabulary import CLASSES, Split, place_of, universe
 from evals.synth.scenes.world import World
 
 #: How often a question is sought for each that is wanted.
@@ -136,4 +136,5 @@ def _sample(
     seen = [labeller.labels(float(time), PATCH) for time in times]
     labels = Labels(*(np.stack(kind) for kind in zip(*seen, strict=True)))
     told = courses(world, times.tolist(), labels.thing) if compared else {}
-    return Sample(np.stack(frames), times, text, turns, labels.colour, labels.shape, labels.glyph, courses=told)
+    dense = {kind: getattr(labels, kind) for kind in CLASSES}
+    return Sample(frames=np.stack(frames), times=times, caption=text, turns=turns, courses=told, **dense)

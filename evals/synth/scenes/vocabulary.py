@@ -41,7 +41,11 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "colour": ("none", *COLOURS),
     "shape": ("none", *SHAPES, "text"),
     "glyph": ("none", *DIGITS, *LETTERS),
+    # Which character of its writing a patch shows.
+    "character": ("none", "1st", "2nd", "3rd", "4th", "5th"),
 }
+#: The kinds whose classes have names that are spoken of.
+NAMED = ("colour", "shape", "glyph")
 CLASS_OF: dict[str, dict[str, int]] = {
     kind: {name: index for index, name in enumerate(names)} for kind, names in CLASSES.items()
 }

@@ -15,7 +15,7 @@ def _told(*shots: Shot) -> list[list[dict[str, str]]]:
     """For each frame what is told of each thing of its shot, by name; nothing of those that are not shown."""
     world, times = World(shots, duration=float(CLIP_FRAMES)), np.arange(CLIP_FRAMES, dtype=np.float64)
     painter = Painter(world, SIDE, SIDE)
-    things = np.stack([painter.labels(float(time), PATCH)[3] for time in times])
+    things = np.stack([painter.labels(float(time), PATCH).thing for time in times])
     found = courses(world, times.tolist(), things)
     assert set(found) == set(COURSES)
     for kind in set(COURSES) - {"scene"}:

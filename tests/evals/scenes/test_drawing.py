@@ -12,7 +12,7 @@ from evals.synth.scenes.layout import Layout
 from evals.synth.scenes.outlines import FONTS, Font, glyph_outline, shape_outline, text_outline
 from evals.synth.scenes.render import Painter, reach
 from evals.synth.scenes.stills import Still, random_still, set_back
-from evals.synth.scenes.vocabulary import COLOURS, DIGITS, LETTERS, PLACES, SHAPES, place_of, universe
+from evals.synth.scenes.vocabulary import CLASS_OF, COLOURS, DIGITS, LETTERS, PLACES, SHAPES, place_of, universe
 from evals.synth.scenes.world import Backdrop, Shot, Thing, World, Writing
 
 seeds = st.integers(0, 10**6)
@@ -168,7 +168,7 @@ def test_what_rests_is_drawn_once_and_later_things_lie_above() -> None:
     assert painter.picture(0.0) is painter.picture(0.5)
     assert (painter.picture(1.0)[25, 25] == COLOURS["blue"]).all()
     assert (painter.picture(0.0)[25, 25] == COLOURS["red"]).all()
-    colour, shape, _, thing = painter.labels(1.0, 10)
+    colour, shape, _, _, thing = painter.labels(1.0, 10)
     assert len(np.unique(colour)) == 3
     assert thing[2].tolist() == [0, 1, 2, 1, 0]
     assert shape.shape == (5, 5)
@@ -181,6 +181,19 @@ def test_writings_change_and_shots_follow_each_other() -> None:
     glyphs = [set(np.unique(painter.labels(time, 14)[2])) for time in (0.0, 2.0, 3.0)]
     assert glyphs == [{0, 2}, {0, 3}, {0}]
     assert (painter.picture(3.5) == 90).all()
+
+
+def test_characters_are_counted_from_the_left_of_their_writing() -> None:
+    text = Writing("", 0.4, ((0.0, 0.5, 0.5),), ((0.0, "white"),), texts=((0.0, "474"),))
+    labels = Painter(World((Shot(PLAIN, (text,)),)), 112, 112).labels(0.0, 14)
+    found = {(int(g), int(c)) for g, c in zip(labels.glyph.flat, labels.character.flat, strict=True)}
+    four, seven = CLASS_OF["glyph"]["4"], CLASS_OF["glyph"]["7"]
+    assert found == {(0, 0), (four, 1), (seven, 2), (four, 3)}
+    columns = [np.flatnonzero((labels.character == place).any(0)).mean() for place in (1, 2, 3)]
+    assert columns == sorted(columns)
+    above = Thing("square", 2.0, ((0.0, 0.5, 0.5),), ((0.0, "red"),))
+    hidden = Painter(World((Shot(PLAIN, (text, above)),)), 112, 112).labels(0.0, 14)
+    assert not hidden.character.any()
 
 
 def test_places_are_thirds_in_raster_order() -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice, pairwise
@@ -131,11 +132,39 @@ def test_some_clips_lose_what_they_have_shown_before(tokenizer: Tokenizer) -> No
     assert gaps.max() > 5
 
 
+def test_as_many_samples_are_swapped_as_the_stage_says(vocabulary: Path) -> None:
+    def swapped(stage: Stage) -> float:
+        batches = draw(replace(next(jobs(stage, 0)), batches=2), vocabulary)
+        tables = [batch.swaps[kind] for batch in batches for kind in ("colour", "shape")]
+        changed = [(table != np.arange(table.shape[1])).any(1) for table in tables]
+        return float(np.mean(np.concatenate(changed)) * 2)
+
+    match = Stage("match", 1.0, (Mix(batch=40, turns=0),))
+    assert swapped(match) == 0
+    assert 0.3 < swapped(replace(match, swap=0.5)) < 0.6
+    assert swapped(replace(match, swap=1.0)) > 0.85
+    assert swapped(Stage("far", 1.0, (Mix(scale="far", batch=10, turns=0),), swap=1.0)) == 0
+    assert all(job.swap == 0 for job in checks(replace(match, swap=1.0), 8, 0))
+
+
 def test_checks_are_of_the_validation_split() -> None:
     found = checks(STAGE, 8, 0)
     assert {job.split for job in found} == {"validation"}
-    assert [job.batches * job.mix.batch for job in found] == [8, 8]
+    assert [job.batches * job.mix.batch for job in found] == [8, 8, 8]
+    assert [job.plain for job in found] == [False, False, True]
+    assert not any(job.plain for job in checks(replace(STAGE, language=0.0), 8, 0))
     assert checks(STAGE, 0, 0) == []
+
+
+def test_checks_tell_new_pairs_from_known_ones(vocabulary: Path) -> None:
+    (job,) = (one for one in checks(STAGE, 40, 0) if one.plain)
+    (batch,) = draw(job, vocabulary)
+    asked = Counter(family for row in batch.families for family in row if family != CAPTION)
+    assert {family.split()[0] for family in asked} == {"new", "known"}
+    scenes = Scenes("validation")
+    turns = [turn for index in range(40) for turn in scenes.pairs(index).turns]
+    assert sum(asked[family] for family in asked if family.startswith("new")) == sum(turn.new for turn in turns) > 20
+    assert asked.total() == len(turns)
 
 
 @pytest.mark.slow

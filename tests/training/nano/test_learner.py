@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from evals.synth.scenes import CLASSES, Sample, Scenes, Turn
-from evals.synth.scenes.vocabulary import pair_split, place_of, universe
+from evals.synth.scenes.vocabulary import CLASS_OF, pair_split, place_of, universe
 from tools.media.frames import Frames
 from tools.vlm.compression import Compression
 from tools.vlm.context import Context
@@ -163,6 +163,64 @@ def test_dense_labels_lie_where_their_patch_is_read(family: str, tiny: Tiny) -> 
         assert found[0, 1 * 4 + 2].tolist() == [2 * 8 + 4, 2 * 8 + 5, 3 * 8 + 4, 3 * 8 + 5]
         far = (seen.tokens - anew.tokens).abs().sum(-1)[0]
         assert far.argmax() == 1 * 4 + 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_patches_get_what_others_have_in_common(family: str, tiny: Tiny) -> None:
+    learner = Learner(tiny(family))
+    samples = _samples("picture")
+    labels = np.zeros((2, 1, 8, 8), np.int64)
+    # Red beside blue in one picture; blue alone in the other.
+    labels[0, 0, :2], labels[0, 0, 4:6], labels[1, 0, 6:] = 1, 2, 2
+    drawn = [replace(sample, colour=colour) for sample, colour in zip(samples, labels, strict=False)]
+    table, own = np.arange(len(CLASSES["colour"])), np.arange(len(CLASSES["shape"]))
+    swaps = [{"colour": np.where(table == 1, 2, table), "shape": own}, {"colour": table, "shape": own}]
+    batch = pack(drawn, [(), ()], Mix(turns=0), learner.models.tokenizer, swaps=swaps)
+    patches = torch.randn(2, 64, 12)
+    seen = learner.eyes.labels(batch, "colour").flatten(1)
+    found, changed = learner.eyes.swapped(batch, patches)
+    common = [patches[seen == colour].mean(0) for colour in (1, 2)]
+    expected = patches.clone()
+    expected[seen == 1] += common[1] - common[0]
+    torch.testing.assert_close(changed, expected)
+    torch.testing.assert_close(changed[0, seen[0] == 1].mean(0), common[1])
+    anew = learner.eyes.labels(batch, "colour", found)
+    assert (anew == learner.eyes.labels(batch, "colour").where(anew != 2, anew)).all()
+    assert set(anew[0].unique().tolist()) == {0, 2}
+    # Nothing in the batch is cyan, so that nobody knows what cyan things have in common.
+    for one in swaps:
+        one["colour"] = np.where(table == 1, CLASS_OF["colour"]["cyan"], table)
+    unknown = pack(drawn, [(), ()], Mix(turns=0), learner.models.tokenizer, swaps=swaps)
+    found, changed = learner.eyes.swapped(unknown, patches)
+    assert found["colour"].tolist() == [table.tolist()] * 2
+    torch.testing.assert_close(changed, patches)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_swapped_is_seen_behind_the_tower_alone(family: str, tiny: Tiny) -> None:
+    learner = Learner(tiny(family))
+    samples = _samples("picture")
+    plain = pack(samples, [()] * 3, Mix(turns=0), learner.models.tokenizer)
+    there = sorted(set(np.unique(plain.labels["colour"])) - {0})
+    assert len(there) > 1
+    table = np.arange(len(CLASSES["colour"]))
+    table[there[0]] = there[1]
+    batch = replace(plain, swaps={**plain.swaps, "colour": np.stack([table] * 3)})
+    one, other = learner.eyes.see(plain, cls=True), learner.eyes.see(batch, cls=True)
+    tokens = (learner.eyes.labels(plain, "colour") == there[0]).any(-1)
+    assert ((one.tokens != other.tokens).any(-1) == tokens).all()
+    if family == "llava":
+        assert one.cls is not None
+        assert other.cls is not None
+        torch.testing.assert_close(one.cls, other.cls)
+        # The tower goes on learning what was drawn.
+        torch.testing.assert_close(learner.eyes.dense(plain, one), learner.eyes.dense(batch, other))
+    else:
+        # What is read behind the swap tells of it: another loss than that of what was drawn.
+        drawn = replace(other, swaps={})
+        assert learner.eyes.dense(batch, other) != learner.eyes.dense(batch, drawn)
+    # What is named is what the token now tells of.
+    assert learner.eyes.words(batch, other) != learner.eyes.words(batch, replace(other, swaps={}))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -168,6 +168,8 @@ def test_card_states_what_was_measured() -> None:
     text = " ".join(card(recipe("nano"), {**facts, "run": {**run, "changes": 2}}, measured).split())
     assert "changed on the way, 2 times" in text
     assert "gives the same parameters" not in text
+    assert "In 50% of the samples" in text
     text = card(recipe("nano-qwen"), facts, {**measured, "host": "qwen2_5_vl", "recall_at_5": None})
     assert "no contrastive tower" in text
+    assert "swapped" not in text
     assert "search/" not in text
