@@ -5,8 +5,8 @@ import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +192,9 @@ class Training:
         self._optimizer.zero_grad()
         losses = crew.learn(batch, stage)
         norm = torch.nn.utils.clip_grad_norm_(self.learner.parts.parameters(), self.recipe.clip)
-        self._optimizer.step()
+        # Those that shared the work wait meanwhile, and Muon multiplies as much as half a pass over a batch.
+        with _threads(self._processes):
+            self._optimizer.step()
         self._average.update(self.progress.steps)
         return losses, float(norm)
 
@@ -226,6 +228,17 @@ class Training:
             stream.write(json.dumps(row) + "\n")
         if self._tell is not None:
             self._tell(row)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """At least ``count`` threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(before, count))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Meter:

@@ -60,6 +60,7 @@ def test_models_are_small_enough_to_ship(name: str, tokenizer: Tokenizer) -> Non
     # Vocabulary beyond the one of this test.
     more = (sizes.vocabulary - tokenizer.get_vocab_size()) * (sizes.text[0] + (sizes.search[0] if sizes.search else 0))
     total = parameters(models.host) + (parameters(models.search) if models.search is not None else 0) + more
+    assert set(models.heads) == set(sizes.labels)
     assert parameters(models.host) <= 12e6
     assert 2 * total <= 25e6
 
