@@ -143,7 +143,7 @@ def jobs(stage: Stage, seed: int, group: int = 0) -> Iterator[Job]:
 def checks(stage: Stage, count: int, seed: int) -> list[Job]:
     """Jobs of the validation split, about ``count`` samples of each kind that the stage sees; and where pictures are
     asked about, plain questions about as many: what goes wrong with new pairs alone hardly shows in the others."""
-    whole = [replace(mix, drop=0.0) for mix in stage.mixes]
+    whole = [replace(mix, drop=0.0, again=False) for mix in stage.mixes]
     found = [Job("validation", seed, 0, mix, batches=-(-count // mix.batch)) for mix in whole if count]
     if count and stage.language > 0 and any(mix.kind == "picture" and mix.turns for mix in whole):
         found.append(Job("validation", seed, 0, Mix(batch=count), batches=1, plain=True))
@@ -178,7 +178,10 @@ def _samples(job: Job) -> Iterator[Sample]:
     scenes, mix = _scenes(job.split, job.seed), job.mix
     make = scenes.picture if mix.kind == "picture" else scenes.clip
     for index in range(job.first, job.first + _STRIDE):
-        sample = _told(scenes.pairs(index)) if job.plain else make(index, turns=mix.turns, scale=mix.scale)
+        if job.plain:
+            sample = _told(scenes.pairs(index))
+        else:
+            sample = make(index, turns=mix.turns, scale=mix.scale, again=mix.again)
         if not mix.families or any(turn.family in mix.families for turn in sample.turns):
             yield sample
     raise BadInput(

@@ -50,6 +50,8 @@ class Mix:
         drop: how often a part of a batch's visual tokens is left out, as compression will do.
         most: the largest part that is kept then. A clip with a quarter of its tokens costs half and shows as much.
         families: only these are asked about, and samples that have none of them are passed over; empty means all.
+        again: whether the same is asked in several ways, see `Scenes.picture`. Of most events there is but one thing
+            to ask, and a clip costs the same however much is asked about it.
     """
 
     kind: Kind = "picture"
@@ -62,6 +64,7 @@ class Mix:
     drop: float = 0.0
     most: float = 1.0
     families: tuple[str, ...] = ()
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -239,17 +242,21 @@ _POLISH = replace(
 )
 _STAGES = (_TOWER, _MATCH, _CAPTION, _ANSWERS, _CLIPS, _POLISH)
 
-# The first nano goes on for longer. "Is A left of B?" compares what is so with what was said, and is answered by chance
-# unless it comes often; letters that look alike are told apart by a tower that still learns at the end; and from the
-# first words on, colours are kept from speaking of shapes.
-_RELATIONS = Mix("clip", share=0.15, batch=16, turns=20, drop=0.8, most=0.4, families=("relation",))
+# The first nano goes on for longer. Which of two comes first is all there is to ask of many a clip, and "Is A left of
+# B?" compares what is so with what was said: both are answered by chance unless they are asked often. Letters that look
+# alike are told apart by a tower that still learns at the end; and from the first words on, colours are kept from
+# speaking of shapes.
+_EVENT = Mix("clip", batch=16, turns=20, drop=0.8, most=0.4)
+_SEEN = replace(_EVENT, share=0.3, families=("motion", "position", "cut"))
+_COMPARED = replace(_EVENT, share=0.4, turns=12, families=("order", "speed", "meeting", "change"), again=True)
+_RELATIONS = replace(_EVENT, share=0.15, families=("relation",), again=True)
 _LONGER = (
     _TOWER,
     replace(_MATCH, swap=0.5),
     # A caption speaks of all that is there, so that nothing can be swapped.
     _CAPTION,
     replace(_ANSWERS, swap=0.5),
-    replace(_CLIPS, swap=0.5, mixes=(*_CLIPS.mixes, _RELATIONS)),
+    replace(_CLIPS, swap=0.5, mixes=(_SEEN, _COMPARED, *_CLIPS.mixes[2:], _RELATIONS)),
     replace(
         _POLISH,
         share=27,
@@ -261,8 +268,8 @@ _LONGER = (
             Mix(share=0.25, batch=64, turns=20, drop=0.1, families=("word",)),
             Mix(share=0.15, batch=64, turns=20, drop=0.1, families=("number",)),
             Mix("clip", share=0.2, batch=16, turns=20, drop=0.8, most=0.4, families=_SHOWN),
-            Mix("clip", share=0.25, batch=16, turns=20, drop=0.8, most=0.4, families=("motion", "change", "cut")),
-            Mix("clip", share=0.4, batch=16, turns=20, drop=0.8, most=0.4, families=("order", "speed", "meeting")),
+            _SEEN,
+            _COMPARED,
             _RELATIONS,
             Mix("clip", share=0.15, batch=8, turns=8, lessons=1, caption=0.2, drop=0.8, most=0.4),
             Mix("clip", scale="far", share=0.06, batch=8, turns=12),

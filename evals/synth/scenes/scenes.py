@@ -43,8 +43,13 @@ class Scenes:
         self._split, self._seed = split, seed
         self._universe = universe(split)
 
-    def picture(self, index: int, *, turns: int = 8, scale: Scale = "near") -> Sample:
-        """One picture with up to ``turns`` questions (fewer where little is shown)."""
+    def picture(self, index: int, *, turns: int = 8, scale: Scale = "near", again: bool = False) -> Sample:
+        """One picture with up to ``turns`` questions (fewer where little is shown).
+
+        Args:
+            again: whether the same may be asked in other words, for readers of one question at a time. Whether a clip
+                is cut is then asked mostly where it is.
+        """
         chance = self._chance("picture", index, scale)
         still = random_still(self._universe, chance)
         if scale == "near":
@@ -52,7 +57,7 @@ class Scenes:
         else:
             world, region = set_back(World((still.shot(),)), chance)
             text = caption(still, place_of((region[0] + region[2]) / 2, (region[1] + region[3]) / 2))
-        asked = self._still_turns(still, chance, turns, scale)
+        asked = self._still_turns(still, chance, turns, scale, again=again)
         times = np.zeros(1)
         sample = _sample(world, times, text, asked, Wear(chance) if self._split == "train" else None)
         chance = self._chance("lessons of picture", index, scale)
@@ -63,14 +68,15 @@ class Scenes:
         still = random_still(self._universe, self._chance("picture", index, "near"))
         return replace(self.picture(index, turns=0), turns=tuple(plain_questions(still)))
 
-    def clip(self, index: int, *, turns: int = 4, scale: Scale = "near") -> Sample:
-        """`CLIP_FRAMES` frames in which something happens, with up to ``turns`` questions."""
+    def clip(self, index: int, *, turns: int = 4, scale: Scale = "near", again: bool = False) -> Sample:
+        """`CLIP_FRAMES` frames in which something happens, with up to ``turns`` questions, see `picture`."""
         chance = self._chance("clip", index, scale)
         story = random_story(self._universe, chance)
         if story.rests:
-            asked = self._still_turns(story.first, chance, turns, scale)
+            asked = self._still_turns(story.first, chance, turns, scale, again=again)
         else:
-            asked = _turns(ClipQuestions(story, self._universe), CLIP_MAKERS, chance, turns, scale, _SEARCHES["clip"])
+            source, searches = ClipQuestions(story, self._universe), _SEARCHES["clip"]
+            asked = _turns(source, CLIP_MAKERS, chance, turns, scale, searches, again=again)
         world = story.world if scale == "near" else set_back(story.world, chance)[0]
         steps = np.arange(CLIP_FRAMES, dtype=np.float64)
         wear = Wear(chance) if self._split == "train" else None
@@ -80,10 +86,12 @@ class Scenes:
         chance = self._chance("lessons of clip", index, scale)
         return _teaching(sample, story_lessons(story, self._universe, chance) if scale == "near" else [], chance)
 
-    def _still_turns(self, still: Still, chance: random.Random, turns: int, scale: Scale) -> tuple[Turn, ...]:
+    def _still_turns(
+        self, still: Still, chance: random.Random, turns: int, scale: Scale, *, again: bool
+    ) -> tuple[Turn, ...]:
         makers = NEAR_MAKERS if scale == "near" else FAR_MAKERS
         source = StillQuestions(still, self._universe, placed=scale == "near")
-        return _turns(source, makers, chance, turns, scale, _SEARCHES["picture"])
+        return _turns(source, makers, chance, turns, scale, _SEARCHES["picture"], again=again)
 
     def _chance(self, kind: str, index: int, scale: Scale) -> random.Random:
         return random.Random(f"{self._split} {self._seed} {kind} {scale} {index}")
@@ -96,20 +104,27 @@ def _turns(
     count: int,
     scale: Scale,
     searches: int,
+    *,
+    again: bool,
 ) -> tuple[Turn, ...]:
-    """Up to ``count`` turns of families drawn by weight; none is answered by an earlier one."""
+    """Up to ``count`` turns of families drawn by weight; none is answered by an earlier one, or if the same is asked
+    ``again``, none has the words of an earlier one."""
     # Its own stream, so that the picture does not depend on how much is asked about it.
     chance = random.Random(chance.getrandbits(64))
     functions, shares = zip(*makers.values(), strict=True)
     weights = list(accumulate(shares))
-    told, turns = Told(), []
+    told = Told()
+    turns: list[Turn] = []
     for _ in range(count * searches):
         (function,) = chance.choices(functions, cum_weights=weights)
         ask = function(source, chance)
-        if ask is None or told.gives_away(ask):
+        if ask is None or (not again and told.gives_away(ask)):
             continue
         told.add(ask)
-        turns.append(word(ask, chance, scale))
+        turn = word(ask, chance, scale)
+        if again and turn in turns:
+            continue
+        turns.append(turn)
         if len(turns) == count:
             break
     return tuple(turns)

@@ -3,6 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,13 @@ def pictures() -> list[Sample]:
 @pytest.fixture(scope="module")
 def clips() -> list[Sample]:
     return [Scenes("train", 1).clip(index) for index in range(250)]
+
+
+@pytest.fixture(scope="module")
+def asked_again() -> list[Sample]:
+    """Clips, without questions about cuts."""
+    clips = [Scenes("train", 1).clip(index, turns=12, again=True) for index in range(250)]
+    return [replace(clip, turns=tuple(turn for turn in clip.turns if turn.family != "cut")) for clip in clips]
 
 
 def test_form(pictures: list[Sample], clips: list[Sample]) -> None:
@@ -154,6 +162,19 @@ def test_fewer_turns_are_the_first_of_more(pictures: list[Sample]) -> None:
         assert (few.frames == pictures[index].frames).all()
 
 
+def test_what_is_asked_again_is_asked_in_other_words(clips: list[Sample], asked_again: list[Sample]) -> None:
+    def most(samples: list[Sample], family: str) -> list[int]:
+        counts = [sum(turn.family == family for turn in sample.turns) for sample in samples]
+        return [count for count in counts if count]
+
+    assert all(len(set(sample.turns)) == len(sample.turns) for sample in asked_again)
+    for family in ("order", "speed", "meeting"):
+        assert max(most(clips, family)) <= 2
+        assert np.mean(most(asked_again, family)) > 3
+    for sample, again in zip(clips[:5], asked_again, strict=False):
+        assert (sample.frames == again.frames).all()
+
+
 def test_every_wording_has_five_forms_and_fits_its_slots() -> None:
     for forms in WORDINGS.values():
         assert len(set(forms)) == len(forms) >= 5
@@ -205,7 +226,7 @@ def test_answers_are_canonical(pictures: list[Sample], clips: list[Sample]) -> N
             assert said in fixed or name or re.fullmatch(r"\d{1,3}|[A-Z]{2,5}", said), turn
 
 
-@pytest.mark.parametrize("kind", ["pictures", "clips"])
+@pytest.mark.parametrize("kind", ["pictures", "clips", "asked_again"])
 def test_no_answer_is_a_good_guess(kind: str, request: pytest.FixtureRequest) -> None:
     samples: list[Sample] = request.getfixturevalue(kind)
     answers: dict[str, Counter[str]] = defaultdict(Counter)
@@ -220,7 +241,7 @@ def test_no_answer_is_a_good_guess(kind: str, request: pytest.FixtureRequest) ->
             assert most / counts.total() < BOUNDS[family] + luck, (family, answer, most / counts.total())
 
 
-@pytest.mark.parametrize("kind", ["pictures", "clips"])
+@pytest.mark.parametrize("kind", ["pictures", "clips", "asked_again"])
 def test_yes_and_no_are_balanced(kind: str, request: pytest.FixtureRequest) -> None:
     samples: list[Sample] = request.getfixturevalue(kind)
     answers = Counter(turn.answer for sample in samples for turn in sample.turns if turn.answer in ("yes", "no"))

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from evals.synth.scenes import Scenes
 from tools.errors import BadInput
-from training.nano.batches import CAPTION, TOGETHER, Batch, checks, draw, jobs, pack, sentences
+from training.nano.batches import CAPTION, TOGETHER, Batch, Job, checks, draw, jobs, pack, sentences
 from training.nano.config import Mix, Stage
 from training.nano.feed import Feed
 from training.nano.vocabulary import END, learn
@@ -102,6 +102,21 @@ def test_only_the_families_of_the_mix_are_asked(vocabulary: Path) -> None:
     job = replace(next(jobs(STAGE, 0)), mix=Mix(batch=4, turns=8, families=("count",)))
     rows = [row for batch in draw(job, vocabulary) for row in batch.families]
     assert all(set(row) == {"count"} for row in rows)
+
+
+def test_a_mix_may_ask_the_same_again(vocabulary: Path) -> None:
+    mix = Mix("clip", batch=6, turns=12, families=("order",))
+    once, more = (
+        [
+            len(row)
+            for batch in draw(Job("train", 0, 0, replace(mix, again=again), batches=2), vocabulary)
+            for row in batch.families
+        ]
+        for again in (False, True)
+    )
+    assert set(once) == {1}
+    assert np.mean(more) > 3
+    assert not any(job.mix.again for job in checks(Stage("clips", 1.0, (replace(mix, again=True),)), 6, 0))
 
 
 def test_samples_that_cannot_be_asked_are_passed_over(vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
