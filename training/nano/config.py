@@ -77,6 +77,8 @@ class Stage:
         language, dense, words, contrast, course: weights of the losses; 0 leaves the loss out.
         warmup: part of the stage in which the learning rate rises.
         swap: in how many near samples some colours or shapes are swapped, see `training.nano.swaps`.
+        plurals: whether ``words`` speaks of "stars" as well as of "star". A plural is a token of its own that only
+            counts use.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Stage:
     course: float = 0.0
     warmup: float = 0.05
     swap: float = 0.0
+    plurals: bool = False
 
 
 @dataclass(frozen=True)
@@ -263,6 +266,7 @@ _LONGER = (
         tower=1.0,
         dense=1.5,
         swap=0.5,
+        plurals=True,
         mixes=(
             Mix(share=0.4, turns=20, drop=0.2, families=("count", "presence")),
             Mix(share=0.25, batch=64, turns=20, drop=0.1, families=("word",)),

@@ -13,6 +13,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from transformers.vision_utils import get_vision_position_ids
 
 from evals.synth.scenes import CLASSES, PATCH, SIDE
+from evals.synth.scenes.asking import plural
 from evals.synth.scenes.vocabulary import CLASS_OF, NAMED, SHAPES, universe
 from training.nano.attention import NEVER, blocks
 from training.nano.batches import Batch
@@ -66,6 +67,10 @@ class Eyes:
                 unheard[CLASS_OF["shape"][shape], CLASS_OF["colour"][colour]] = True
         self._unheard = {"colour": unheard, "shape": unheard.T}
         self._names = spelled({**{kind: CLASSES[kind] for kind in NAMED}, **PLACES}, models, device)
+        # Written words have none; and none is ever said, so that none stands at the start of a text.
+        many = [plural(name) if name in SHAPES else name for name in CLASSES["shape"][1:]]
+        shapes = [beginnings(name, models.tokenizer)[1:] for name in many]
+        self._plurals = torch.tensor(shapes, device=device)
 
     def see(self, batch: Batch, *, cls: bool = False) -> Seen:
         """Runs the tower and the connector."""
@@ -143,7 +148,7 @@ class Eyes:
             found.append(F.cross_entropy(logits.flatten(0, -2), labels[kind].flatten(), weight=weight))
         return torch.stack(found).mean()
 
-    def words(self, batch: Batch, seen: Seen) -> Tensor:
+    def words(self, batch: Batch, seen: Seen, *, plurals: bool = False) -> Tensor:
         """Cross entropy of the names of what every patch shows and of where it lies, read off the decoder's own
         embeddings.
 
@@ -155,8 +160,11 @@ class Eyes:
         labels = {kind: self.labels(batch, kind, seen.swaps) for kind in NAMED}
         # A tower whose places are only relative learns them too: a thing at the border has fewer neighbours.
         labels |= places(batch, self.device, merged=not self.llava)
-        for kind in labels:
-            products = naming(seen.tokens, table[self._names[kind]])
+        read = [(kind, self._names[kind]) for kind in labels]
+        if plurals:
+            read.append(("shape", self._plurals))
+        for kind, names in read:
+            products = naming(seen.tokens, table[names])
             weight = torch.ones(products.shape[-1], device=self.device)
             weight[0] = _NOTHING
             logits = products[..., None, :].expand(-1, -1, labels[kind].shape[-1], -1)

@@ -130,7 +130,7 @@ class Learner:
         if stage.dense > 0:
             found["dense"] = self.eyes.dense(batch, seen)
         if stage.words > 0:
-            found["words"] = self.eyes.words(batch, seen)
+            found["words"] = self.eyes.words(batch, seen, plurals=stage.plurals)
         if stage.contrast > 0 and seen.cls is not None:
             found["contrast"] = self.eyes.contrast(batch, seen.cls)
         return found

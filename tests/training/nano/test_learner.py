@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from evals.synth.scenes import CLASSES, Sample, Scenes, Turn
-from evals.synth.scenes.vocabulary import CLASS_OF, pair_split, place_of, universe
+from evals.synth.scenes.asking import plural
+from evals.synth.scenes.vocabulary import CLASS_OF, SHAPES, pair_split, place_of, universe
 from tools.media.frames import Frames
 from tools.vlm.compression import Compression
 from tools.vlm.context import Context
@@ -25,8 +26,8 @@ from training.nano.batches import pack
 from training.nano.config import Mix, Sizes, Stage, recipe
 from training.nano.eyes import PLACES, Seen, by_token, naming, places, spelled
 from training.nano.learner import Learner, total
-from training.nano.models import Models, export
-from training.nano.vocabulary import beginnings
+from training.nano.models import Models, build, export
+from training.nano.vocabulary import beginnings, learn
 
 Tiny = Callable[[str], Models]
 FAMILIES = ("llava", "qwen2_5_vl")
@@ -361,6 +362,23 @@ def test_tokens_learn_the_names_of_their_places(kind: str, family: str, tiny: Ti
     shift = tokens.norm(dim=-1, keepdim=True) * names[place]
     near, far = Seen(tokens + shift, {}, None), Seen(tokens - shift, {}, None)
     assert learner.eyes.words(batch, near) < learner.eyes.words(batch, far)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_plurals_learn_what_they_are_of(family: str) -> None:
+    # With tokens of their own.
+    names = [name for shape in SHAPES for name in (f"a {shape}", f"two {plural(shape)}")] * 9
+    learner = Learner(build(_sizes(family), learn([*names, *"0123456789"], 600)))
+    batch = pack(_samples("picture"), [()] * 3, Mix(turns=0), learner.models.tokenizer)
+    seen = Seen(learner.eyes.see(batch).tokens.detach(), {}, None)
+    table = learner.models.host.model.language_model.embed_tokens.weight
+    taught = []
+    for plurals in (False, True):
+        (gradient,) = torch.autograd.grad(learner.eyes.words(batch, seen, plurals=plurals), table)
+        taught.append(set(gradient.any(-1).nonzero().flatten().tolist()))
+    own = {beginnings(plural(shape), learner.models.tokenizer)[1] for shape in SHAPES}
+    assert taught[1] - taught[0] == own
+    assert len(own) == len(SHAPES)
 
 
 def test_a_token_is_named_by_the_word_that_lies_closest(tiny: Tiny) -> None:
