@@ -72,7 +72,7 @@ def test_looks_that_come_together_equal_single_ones(tmp_path: Path, ray_options:
     build = partial(Counting, "llava_onevision", place, compression="average_pooling:keep=0.5", max_new_tokens=6)
     mixed = [*METHODS[:2], BAD[0], *METHODS[2:], *BAD[1:]]
     cluster = Cluster(
-        [ToolSpec("vlm", partial(build, hold_s=5.0), max_ongoing_requests=16, timeout_s=300)], ray_options=ray_options
+        [ToolSpec("vlm", partial(build, hold_s=15.0), max_ongoing_requests=16, timeout_s=300)], ray_options=ray_options
     )
     try:
         transport = cluster.start(timeout_s=120)
