@@ -203,6 +203,14 @@ _ANSWERS = Stage(
     contrast=0.1,
     course=0.5,
 )
+_BESIDE_EVENTS = (
+    Mix("clip", share=0.3, batch=8, turns=8, lessons=1, caption=0.2, drop=0.8, most=0.4),
+    Mix("clip", scale="far", share=0.06, batch=8, turns=12),
+    Mix(share=0.3, turns=10, lessons=1, caption=0.2, drop=0.3),
+    Mix(share=0.35, turns=20, drop=0.2, families=("count", "presence")),
+    Mix(share=0.6, batch=64, turns=20, drop=0.1, families=("word", "number")),
+    Mix(scale="far", share=0.06, turns=12),
+)
 # An answer about an event is one word, a lesson dozens, and the loss counts words: beside four lessons a clip all moved
 # "nowhere" for a thousand steps, and without them nearly all went their way after 240 more.
 _CLIPS = Stage(
@@ -211,12 +219,7 @@ _CLIPS = Stage(
     mixes=(
         Mix("clip", share=0.3, batch=16, turns=20, drop=0.8, most=0.4, families=("motion", "change")),
         Mix("clip", share=0.4, batch=16, turns=20, drop=0.8, most=0.4, families=("order", "speed", "meeting", "cut")),
-        Mix("clip", share=0.3, batch=8, turns=8, lessons=1, caption=0.2, drop=0.8, most=0.4),
-        Mix("clip", scale="far", share=0.06, batch=8, turns=12),
-        Mix(share=0.3, turns=10, lessons=1, caption=0.2, drop=0.3),
-        Mix(share=0.35, turns=20, drop=0.2, families=("count", "presence")),
-        Mix(share=0.6, batch=64, turns=20, drop=0.1, families=("word", "number")),
-        Mix(scale="far", share=0.06, turns=12),
+        *_BESIDE_EVENTS,
     ),
     rate=4e-4,
     tower=0.5,
@@ -250,8 +253,8 @@ _STAGES = (_TOWER, _MATCH, _CAPTION, _ANSWERS, _CLIPS, _POLISH)
 # alike are told apart by a tower that still learns at the end; and from the first words on, colours are kept from
 # speaking of shapes.
 _EVENT = Mix("clip", batch=16, turns=20, drop=0.8, most=0.4)
-_SEEN = replace(_EVENT, share=0.3, families=("motion", "position", "cut"))
-_COMPARED = replace(_EVENT, share=0.4, turns=12, families=("order", "speed", "meeting", "change"), again=True)
+_ASKED_ONCE = replace(_EVENT, share=0.3, families=("motion", "position", "cut"))
+_ASKED_AGAIN = replace(_EVENT, share=0.4, turns=12, families=("order", "speed", "meeting", "change"), again=True)
 _RELATIONS = replace(_EVENT, share=0.15, families=("relation",), again=True)
 _LONGER = (
     _TOWER,
@@ -259,7 +262,7 @@ _LONGER = (
     # A caption speaks of all that is there, so that nothing can be swapped.
     _CAPTION,
     replace(_ANSWERS, swap=0.5),
-    replace(_CLIPS, swap=0.5, mixes=(_SEEN, _COMPARED, *_CLIPS.mixes[2:], _RELATIONS)),
+    replace(_CLIPS, swap=0.5, mixes=(_ASKED_ONCE, _ASKED_AGAIN, *_BESIDE_EVENTS, _RELATIONS)),
     replace(
         _POLISH,
         share=27,
@@ -272,8 +275,8 @@ _LONGER = (
             Mix(share=0.25, batch=64, turns=20, drop=0.1, families=("word",)),
             Mix(share=0.15, batch=64, turns=20, drop=0.1, families=("number",)),
             Mix("clip", share=0.2, batch=16, turns=20, drop=0.8, most=0.4, families=_SHOWN),
-            _SEEN,
-            _COMPARED,
+            _ASKED_ONCE,
+            _ASKED_AGAIN,
             _RELATIONS,
             Mix("clip", share=0.15, batch=8, turns=8, lessons=1, caption=0.2, drop=0.8, most=0.4),
             Mix("clip", scale="far", share=0.06, batch=8, turns=12),

@@ -47,8 +47,7 @@ class Scenes:
         """One picture with up to ``turns`` questions (fewer where little is shown).
 
         Args:
-            again: whether the same may be asked in other words, for readers of one question at a time. Whether a clip
-                is cut is then asked mostly where it is.
+            again: whether the same may be asked in other words, for readers of one question at a time.
         """
         chance = self._chance("picture", index, scale)
         still = random_still(self._universe, chance)
@@ -69,7 +68,11 @@ class Scenes:
         return replace(self.picture(index, turns=0), turns=tuple(plain_questions(still)))
 
     def clip(self, index: int, *, turns: int = 4, scale: Scale = "near", again: bool = False) -> Sample:
-        """`CLIP_FRAMES` frames in which something happens, with up to ``turns`` questions, see `picture`."""
+        """`CLIP_FRAMES` frames in which something happens, with up to ``turns`` questions.
+
+        Args:
+            again: as of `picture`. Whether there is a cut is then asked mostly where there is one.
+        """
         chance = self._chance("clip", index, scale)
         story = random_story(self._universe, chance)
         if story.rests:

@@ -106,16 +106,13 @@ def test_only_the_families_of_the_mix_are_asked(vocabulary: Path) -> None:
 
 def test_a_mix_may_ask_the_same_again(vocabulary: Path) -> None:
     mix = Mix("clip", batch=6, turns=12, families=("order",))
-    once, more = (
-        [
-            len(row)
-            for batch in draw(Job("train", 0, 0, replace(mix, again=again), batches=2), vocabulary)
-            for row in batch.families
-        ]
-        for again in (False, True)
-    )
-    assert set(once) == {1}
-    assert np.mean(more) > 3
+
+    def asked(again: bool) -> list[int]:
+        job = Job("train", 0, 0, replace(mix, again=again), batches=2)
+        return [len(row) for batch in draw(job, vocabulary) for row in batch.families]
+
+    assert set(asked(again=False)) == {1}
+    assert np.mean(asked(again=True)) > 3
     assert not any(job.mix.again for job in checks(Stage("clips", 1.0, (replace(mix, again=True),)), 6, 0))
 
 

@@ -379,6 +379,9 @@ def test_plurals_learn_what_they_are_of(family: str) -> None:
     own = {beginnings(plural(shape), learner.models.tokenizer)[1] for shape in SHAPES}
     assert taught[1] - taught[0] == own
     assert len(own) == len(SHAPES)
+    stage = Stage("words", 1.0, (), language=0.0, words=1.0)
+    plain, more = (learner.losses(batch, replace(stage, plurals=plurals))["words"] for plurals in (False, True))
+    assert plain != more
 
 
 def test_a_token_is_named_by_the_word_that_lies_closest(tiny: Tiny) -> None:
