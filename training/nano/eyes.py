@@ -67,7 +67,8 @@ class Eyes:
                 unheard[CLASS_OF["shape"][shape], CLASS_OF["colour"][colour]] = True
         self._unheard = {"colour": unheard, "shape": unheard.T}
         self._names = spelled({**{kind: CLASSES[kind] for kind in NAMED}, **PLACES}, models, device)
-        # Written words have none; and none is ever said, so that none stands at the start of a text.
+        # Written words have no plural and keep their name. A plural is never an answer, so that only its token after a
+        # space is taught.
         many = [plural(name) if name in SHAPES else name for name in CLASSES["shape"][1:]]
         shapes = [beginnings(name, models.tokenizer)[1:] for name in many]
         self._plurals = torch.tensor(shapes, device=device)
