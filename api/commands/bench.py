@@ -1,6 +1,6 @@
 """loupe bench: how fast it is on this machine."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,9 +56,8 @@ def command(
         err().print(f"running {one}")
         begun = time.time()
         module = importlib.import_module(modules[one])
-        rows = module.run(out_dir)
+        rows = _collect(module.run(out_dir), out_dir / f"{one}.unfinished.jsonl")
         results[one] = {"name": one, "machine": describe(), "seconds": round(time.time() - begun, 1), "rows": rows}
-        out_dir.mkdir(parents=True, exist_ok=True)
         (out_dir / f"{one}.json").write_text(codec.dumps(results[one], indent=2) + "\n")
         if json:
             continue
@@ -66,6 +65,27 @@ def command(
         out().print(f"[dim]written to {out_dir / f'{one}.json'}[/dim]")
     if json:
         print_json(list(results.values()))
+
+
+def _collect(rows: Iterable[dict[str, Any]], under_way: Path) -> list[dict[str, Any]]:
+    """All rows; a run that ends before the last leaves those that it has in ``under_way``."""
+    import json
+
+    from api.show import err
+
+    found = []
+    under_way.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with under_way.open("w", encoding="utf-8") as lines:
+            for row in rows:
+                lines.write(json.dumps(row) + "\n")
+                lines.flush()
+                found.append(row)
+    except BaseException:
+        err().print(f"rows so far: {len(found)}, in {under_way}")
+        raise
+    under_way.unlink()
+    return found
 
 
 def _table(name: str, rows: list[dict[str, Any]], shown: Sequence[str] = ()) -> "Table":

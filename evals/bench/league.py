@@ -4,7 +4,7 @@ All entries are asked the same questions about the same drawn pictures and clips
 written beside them, so that ``loupe bench league --out docs`` renews ``docs/league.md``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,8 @@ EACH = 8
 SHOWN = ("model", "method", "keep", "change", "accuracy", "kept", "low", "high", "share", "first_token_ms")
 
 
-def run(out_dir: Path) -> list[dict[str, Any]]:
-    """A row for every method and budget on each of the models that come with Loupe.
+def run(out_dir: Path) -> Iterator[dict[str, Any]]:
+    """A row for every method and budget on each of the models that come with Loupe, one model after the other.
 
     Raises:
         ProfileError: if none is.
@@ -35,13 +35,13 @@ def run(out_dir: Path) -> list[dict[str, Any]]:
             remedy="train one with `make nano` and put it into tools/packaged",
             field="model",
         )
-    return write(folders, out_dir)
+    yield from write(folders, out_dir)
 
 
 def write(
     folders: Sequence[Path], out_dir: Path, *, each: int = EACH, names: Sequence[str] | None = None
-) -> list[dict[str, Any]]:
-    """The rows for the checkpoints in ``folders``; writes ``league.md`` and ``league.png``.
+) -> Iterator[dict[str, Any]]:
+    """The rows for the checkpoints in ``folders``; after the last, ``league.md`` and ``league.png`` are written.
 
     Args:
         each: questions of every family.
@@ -52,12 +52,14 @@ def write(
     from evals.league.plot import plot
     from evals.league.questions import draw
 
-    questions, taking_part = draw(each), entries(names)
-    rows = [row for folder in folders for row in measure(folder, questions, taking_part)]
+    questions, taking_part, rows = draw(each), entries(names), []
+    for folder in folders:
+        found = measure(folder, questions, taking_part)
+        rows += found
+        yield from found
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / "league.md").write_text(page(rows), encoding="utf-8")
     plot(rows).save(out_dir / "league.png", optimize=True)
-    return rows
 
 
 def measure(folder: Path, questions: "Sequence[Question]", taking_part: "Sequence[Entry]") -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ The model, the frames and the questions are the same in all rows; only how the l
 import asyncio
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -48,8 +48,9 @@ def run(
     films: Sequence[tuple[int, int]] = FILMS,
     ways: Sequence[Way] = WAYS,
     models: Mapping[str, Mapping[str, Any]] | None = None,
-) -> list[dict[str, Any]]:
-    """A row a way of looking, over all questions; films are made under ``out_dir`` and kept for the next run.
+) -> Iterator[dict[str, Any]]:
+    """A row a way of looking, over all questions, as soon as it is known; films are made under ``out_dir`` and kept for
+    the next run.
 
     Args:
         models: sections of the profile to use instead of those of "embedded", e.g. ``vlm`` and ``visual_embedding``.
@@ -57,24 +58,26 @@ def run(
     Raises:
         ProfileError: a model that cannot look at all the frames of a row.
     """
+    from rich.console import Console
+    from rich.progress import track
+
     from agents.loupe import Loupe
     from configs import load_profile
     from configs.profile import Profile
 
+    console = Console(stderr=True)
     base = load_profile("embedded").model_dump()
     base |= {name: dict(section) for name, section in (models or {}).items()}
     base["vlm"] = {**base["vlm"], "max_frames": _MOST_FRAMES}
     with tempfile.TemporaryDirectory() as home:
         with Loupe.open(Profile.model_validate(base), Path(home)) as loupe:
-            asked = {
-                asyncio.run(loupe.index(str(path))).video.id: needles
-                for path, needles in (_film(out_dir, *film) for film in films)
-            }
-            rows = []
-            for way in ways:
+            asked = {}
+            for film in track(films, "films", console=console, transient=True):
+                path, needles = _film(out_dir, *film)
+                asked[asyncio.run(loupe.index(str(path))).video.id] = needles
+            for way in track(ways, "ways to look", console=console, transient=True):
                 profile = Profile.model_validate({**base, "reasoner": {"backend": "rules", **dict(way.options)}})
-                rows.append(asyncio.run(_measure(Loupe(profile, Path(home), loupe.transport), way, asked)))
-    return rows
+                yield asyncio.run(_measure(Loupe(profile, Path(home), loupe.transport), way, asked))
 
 
 async def _measure(loupe: "Loupe", way: Way, asked: "Mapping[str, Sequence[Needle]]") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import api.session
 from agents.loupe import Loupe
 from api.cli import build, run
 from api.commands.bench import _table
+from evals.bench import media
 from tests.api.conftest import Bench, write_video
+from tools.errors import BadInput
 
 QUESTION = "When was the bridge opened?"
 
@@ -175,6 +178,26 @@ def test_results_of_a_long_row_are_shown_in_part() -> None:
     table = _table("x", rows, ("change", "name", "absent"))
     assert [(column.header, column.justify) for column in table.columns] == [("change", "left"), ("name", "left")]
     assert [column.header for column in _table("x", rows).columns] == ["name", "right", "change"]
+
+
+def test_a_benchmark_that_breaks_leaves_its_rows_and_the_last_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Path) -> Iterator[dict[str, Any]]:
+        yield {"way": "short"}
+        raise BadInput("the film is cut off", remedy="make it again", field="film")
+
+    arguments = ("bench", "media", "--out", str(tmp_path), "--json")
+    monkeypatch.setattr(media, "run", lambda _: [{"way": "long"}])
+    code, out, _ = result_of(capsys, *arguments)
+    assert (code, json.loads(out)[0]["rows"]) == (0, [{"way": "long"}])
+    assert [path.name for path in tmp_path.iterdir()] == ["media.json"]
+    monkeypatch.setattr(media, "run", broken)
+    code, _, err = result_of(capsys, *arguments)
+    assert code == 2
+    assert "rows so far: 1" in err
+    assert json.loads((tmp_path / "media.unfinished.jsonl").read_text("utf-8")) == {"way": "short"}
+    assert json.loads((tmp_path / "media.json").read_text("utf-8"))["rows"] == [{"way": "long"}]
 
 
 def test_every_verb_has_help() -> None:

@@ -89,7 +89,7 @@ def rows() -> list[Row]:
     return standings("nano", "llava", asked, scored, taken, refused, looks_at)
 
 
-# --- questions -----------------------------------------------------------------------------------------------------
+# Questions.
 
 
 def test_questions_are_as_many_of_each_task_and_no_picture_is_asked_about_twice(questions: list[Question]) -> None:
@@ -118,7 +118,7 @@ def test_an_answer_is_right_to_the_letter(text: str, right: bool) -> None:
     assert says(text, "top left") is right
 
 
-# --- entries and measurements --------------------------------------------------------------------------------------
+# Entries and measurements.
 
 
 def test_where_attention_lies(engine: Engine, questions: list[Question]) -> None:
@@ -276,7 +276,7 @@ def test_an_oracle_keeps_what_shows_something_and_a_part_of_the_rest(engine: Eng
             assert (kept & ~shown).sum() == round(ORACLES[entry.name] * (~shown).sum())
 
 
-# --- comparisons ---------------------------------------------------------------------------------------------------
+# Comparisons.
 
 
 def test_the_interval_is_that_of_a_bootstrap_question_by_question() -> None:
@@ -341,7 +341,7 @@ def test_methods_are_compared_at_what_they_spent(rows: list[Row]) -> None:
     json.dumps(rows, allow_nan=False)
 
 
-# --- page, plot and command ----------------------------------------------------------------------------------------
+# Page, plot and command.
 
 
 def test_the_page_sorts_emboldens_and_marks(rows: list[Row]) -> None:
@@ -395,7 +395,7 @@ def test_the_plot_has_a_panel_for_every_method(rows: list[Row]) -> None:
 
 def test_a_league_of_a_checkpoint(folder: Path, tmp_path: Path) -> None:
     names = ["random_keep", "average_pooling", "psigmoid", "damro"]
-    found = league.write([folder], tmp_path, each=1, names=names)
+    found = list(league.write([folder], tmp_path, each=1, names=names))
     assert (tmp_path / "league.md").read_text("utf-8") == page(json.loads(json.dumps(found)))
     assert (tmp_path / "league.png").is_file()
     assert {row["method"] for row in found} == {*BARE, *names}
@@ -413,7 +413,7 @@ def test_a_league_of_a_checkpoint(folder: Path, tmp_path: Path) -> None:
 def test_without_a_model_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(packaged, "names", list)
     with pytest.raises(ProfileError, match="no model comes with"):
-        league.run(tmp_path)
+        next(league.run(tmp_path))
 
 
 def test_the_published_page_is_that_of_the_published_rows() -> None:
