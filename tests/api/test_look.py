@@ -244,7 +244,7 @@ def test_a_profile_whose_model_cannot_be_used(
         assert says in message
 
 
-# --- over HTTP -----------------------------------------------------------------------------------------------------
+# Over HTTP.
 
 
 @pytest.fixture
@@ -333,7 +333,7 @@ def test_the_command_looks_through_a_running_service(
         thread.join()
 
 
-# --- in a trace ----------------------------------------------------------------------------------------------------
+# In a trace.
 
 
 def test_a_trace_keeps_the_heat_maps_of_its_looks(eyes: Eyes, client: TestClient) -> None:

@@ -89,7 +89,7 @@ class Host(ABC):
         self.stops: frozenset[int] = frozenset(stops if isinstance(stops, list) else [] if stops is None else [stops])
         self.tower = self.make_tower()
 
-    # --- what an adapter gives -----------------------------------------------------------------------------------
+    # What an adapter gives.
 
     #: Rows of rotary positions: 1, or 3 for M-RoPE.
     position_rows: ClassVar[int] = 1
@@ -115,7 +115,7 @@ class Host(ABC):
     def connect(self, patches: VisualTokens, inputs: Inputs) -> VisualTokens:
         """Visual tokens ``[N, D]`` in the decoder's width, signals reduced like the features."""
 
-    # --- what all hosts share ------------------------------------------------------------------------------------
+    # What all hosts share.
 
     @property
     def name(self) -> str:

@@ -48,7 +48,7 @@ class Method:
     #: Stages that another method of the same compression must not have.
     conflicts: ClassVar[frozenset[Stage]] = frozenset()
 
-    # --- what it needs -------------------------------------------------------------------------------------------
+    # What it needs.
 
     def needs(self, host: Host) -> Sequence[Signal]:
         """Signals of the vision tower that it wants in ``tokens.signals``."""
@@ -86,7 +86,7 @@ class Method:
         """How far its `positions` carry the prompt beyond the host's own last position, at most."""
         return 0.0
 
-    # --- the functions of the stages -----------------------------------------------------------------------------
+    # The functions of the stages.
 
     def select(self, frames: Frames, context: Context) -> Sequence[int]:
         """Indices of the frames to keep, increasing, one at least."""
@@ -137,7 +137,7 @@ class Method:
         """Visual tokens of a second prompt that is decoded alongside with the same generated tokens."""
         return None
 
-    # --- how the laws are run on it ------------------------------------------------------------------------------
+    # How the laws are run on it.
 
     @classmethod
     def identity(cls) -> Self | None:
@@ -149,7 +149,7 @@ class Method:
         """Settings on which the law suite runs."""
         return (cls(),)
 
-    # --- derived -------------------------------------------------------------------------------------------------
+    # Derived.
 
     @property
     def name(self) -> str:

@@ -83,7 +83,7 @@ class Prefill:
         self._coming = 0
         self._entered: Tensor | None = None
 
-    # --- what methods read ---------------------------------------------------------------------------------------
+    # What methods read.
 
     @property
     def tokens(self) -> VisualTokens:
@@ -199,7 +199,7 @@ class Prefill:
         self._cache.update(keys[None], values[None], layer)
         self._attended = (places, pairs)
 
-    # --- the run -------------------------------------------------------------------------------------------------
+    # The run.
 
     def run(self, *, every_logit: bool = False) -> Prefilled:
         """Runs all layers."""

@@ -151,7 +151,7 @@ class Training:
             },
         }
 
-    # --- one stage ---------------------------------------------------------------------------------------------------
+    # One stage.
 
     def _stage(self, stage: Stage, feed: Feed, crew: Crew, stop_after: int | None) -> bool:
         """Trains a stage from where it stands; False if it was stopped before its end."""
@@ -206,7 +206,7 @@ class Training:
         assert self.recipe.minutes is not None
         return self.progress.seconds / (self.recipe.minutes * 60 * share)
 
-    # --- files -------------------------------------------------------------------------------------------------------
+    # Files.
 
     def _vocabulary(self) -> Tokenizer:
         """The tokenizer, learnt once for a folder."""

@@ -135,7 +135,7 @@ def test_null_takes_the_advantage_of_early_keys_out() -> None:
     assert null_early < 0.5 * 5 * 64
 
 
-# --- towers --------------------------------------------------------------------------------------------------------
+# Towers.
 
 
 @torch.inference_mode()
@@ -225,7 +225,7 @@ def test_blocked_received_attention_is_the_dense_mean() -> None:
     torch.testing.assert_close(logits, (query[:, :, :1] @ key.transpose(-1, -2) * 0.5)[:, :, 0].mean(1))
 
 
-# --- accounting ----------------------------------------------------------------------------------------------------
+# Accounting.
 
 
 @torch.inference_mode()

@@ -142,7 +142,7 @@ def test_options_that_do_not_exist(option: str, value: str, checkpoint: Checkpoi
     refused(checkpoint("llava"), **{option: value})
 
 
-# --- the tool ------------------------------------------------------------------------------------------------------
+# The tool.
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,7 @@ def test_nothing_is_loaded_for_a_request_that_cannot_be_read(tmp_path: Path) -> 
         tool.look(make_frames(1), "What?", "fastv")
 
 
-# --- confidence ----------------------------------------------------------------------------------------------------
+# Confidence.
 
 
 def test_confidence(tiny: LoadHost) -> None:

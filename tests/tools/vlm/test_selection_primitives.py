@@ -25,7 +25,7 @@ def cosine(features: torch.Tensor) -> torch.Tensor:
     return torch.maximum(products, products.T)
 
 
-# --- budgets -------------------------------------------------------------------------------------------------------
+# Budgets.
 
 
 @law
@@ -103,7 +103,7 @@ def test_top_takes_the_lower_index_of_equals() -> None:
     assert budget.top(torch.zeros(5), 2).tolist() == [0, 1]
 
 
-# --- matching ------------------------------------------------------------------------------------------------------
+# Matching.
 
 
 @law
@@ -134,7 +134,7 @@ def test_matching_in_batches_with_thresholds_and_protection() -> None:
         matching.merge_count(metric[0], 6)
 
 
-# --- diversity -----------------------------------------------------------------------------------------------------
+# Diversity.
 
 
 @law
@@ -204,7 +204,7 @@ def test_facility_location_is_the_naive_greedy(count: int, seed: int) -> None:
         covered = torch.maximum(covered, similar[pick])
 
 
-# --- clustering ----------------------------------------------------------------------------------------------------
+# Clustering.
 
 
 @law
@@ -241,7 +241,7 @@ def test_dpc_knn_on_equal_points_and_separate_heaps() -> None:
     assert len(set(labels[:, 0].tolist())) == 3
 
 
-# --- segmentation --------------------------------------------------------------------------------------------------
+# Segmentation.
 
 
 @law
@@ -279,7 +279,7 @@ def test_cut_below() -> None:
     assert segmentation.cut_below(torch.zeros(0), 0.5) == [(0, 1)]
 
 
-# --- merging -------------------------------------------------------------------------------------------------------
+# Merging.
 
 
 @law

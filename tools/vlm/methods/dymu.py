@@ -178,7 +178,7 @@ def _merges(tower: PatchTower, inputs: Inputs, method: DyMU) -> list[int]:
     return [after - before for before, after in pairwise(done)]
 
 
-# --- connectors that fill the grid again ---------------------------------------------------------------------------
+# Connectors that fill the grid again.
 
 #: Travels the connector's way like a signal of the tower: where on its picture's lattice a patch lies.
 _PLACE = Signal("keys", heads="sum", logits=True)
@@ -210,7 +210,7 @@ def _regrouped(patches: VisualTokens, inputs: Inputs, host: Host) -> VisualToken
     return tokens.merge(first[group])
 
 
-# --- unmerging in the decoder --------------------------------------------------------------------------------------
+# Unmerging in the decoder.
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def encoded(host: Host, method: DyMU, at: Context, signals: tuple[Signal, ...] =
         return method.encode(host.tower, at.inputs, signals, at).check()
 
 
-# --- the tower -----------------------------------------------------------------------------------------------------
+# The tower.
 
 
 def slow_tower(
@@ -221,7 +221,7 @@ def test_pooled_cells_join_the_group_of_the_patch_at_their_middle(media: Any, co
         torch.testing.assert_close(tokens.features[token], whole.features[cells].mean(0), atol=1e-5, rtol=1e-4)
 
 
-# --- the decoder ---------------------------------------------------------------------------------------------------
+# The decoder.
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ def changing(count: int) -> Frames:
     return Frames(frames.times, images)
 
 
-# --- the cacher ----------------------------------------------------------------------------------------------------
+# The cacher.
 
 
 def slow_tower(tower: PatchTower, pixels: Tensor, chunk: int, interval: int, update: float) -> Tensor:
@@ -156,7 +156,7 @@ def test_signals_are_those_of_what_was_computed(tiny: LoadHost) -> None:
         torch.testing.assert_close(found.signals[signal], plain.signals[signal], atol=1e-5, rtol=1e-4)
 
 
-# --- the pruner ----------------------------------------------------------------------------------------------------
+# The pruner.
 
 
 def slow_scores(frames: list[list[list[float]]], chunk: int) -> list[list[float]]:
