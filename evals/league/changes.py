@@ -27,6 +27,10 @@ class Change:
 
 
 CHANGES = (
+    Change("fastervlm", "ranked by the attention of all patches", {"source": "received"}),
+    Change("visiondrop", "no step inside the decoder", {"left": (1.0, 1.0, 1.0)}),
+    Change("visiondrop", "nothing is merged", {"contextual": (0.0, 0.0, 0.0, 0.0)}),
+    Change("stc", "the tower runs in full", {"interval": 1}),
     Change("holitom", "nothing is taken for still", {"tau": 1.5}),
     Change("holitom", "hardly anything is taken for still", {"tau": 0.95}),
     Change("holitom", "no step inside the decoder", {"inner_keep": 1.0}),

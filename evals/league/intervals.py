@@ -38,10 +38,15 @@ class Bootstrap:
             even = np.full(len(places), 1 / len(places))
             self._times[:, places] = chance.multinomial(len(places), even, size=draws)
 
-    def kept(self, right: npt.NDArray[np.bool_], full: npt.NDArray[np.bool_], task: str | None = None) -> Kept | None:
-        """Right answers (bool ``[Q]``) as a share of those with full tokens, of all questions or of one task; None
-        where full tokens answer nothing."""
-        inside = np.ones(len(full), dtype=np.bool_) if task is None else self.tasks == task
+    def kept(
+        self,
+        right: npt.NDArray[np.bool_],
+        full: npt.NDArray[np.bool_],
+        inside: npt.NDArray[np.bool_] | None = None,
+    ) -> Kept | None:
+        """Right answers (bool ``[Q]``) as a share of those with full tokens, of all questions or of those ``inside``
+        (bool ``[Q]``); None where full tokens answer none of them."""
+        inside = np.ones(len(full), dtype=np.bool_) if inside is None else inside
         if not full[inside].any():
             return None
         ours, theirs = self._times[:, inside] @ right[inside], self._times[:, inside] @ full[inside]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evals.league.coverage import Coverage, coverage
+from evals.league.coverage import Coverage, Legible, coverage, legible
 from evals.league.entries import FULL, Entry
 from evals.league.questions import Question, says
 from tools.errors import BadInput, LoupeError
@@ -34,6 +34,7 @@ class Scored:
         share: visual tokens that a decoder layer worked on, as a share of the uncompressed, mean over layers and looks.
         flops, kv_bytes: of the decoder's prefill, mean over the clips.
         coverage: what the tokens were spent on, means over the questions.
+        legible: how much of what is written was seen, means over the clips.
         tokens: uncompressed visual tokens of each kind of question.
     """
 
@@ -43,6 +44,7 @@ class Scored:
     flops: float
     kv_bytes: float
     coverage: Coverage
+    legible: Legible
     tokens: Mapping[str, int]
 
 
@@ -75,6 +77,7 @@ def score(engine: Engine, entry: Entry, questions: Sequence[Question]) -> Scored
         results |= zip(part, map(_good, engine.run(requests)), strict=True)
     for at, result in results.items():
         right[at] = says(result.text, questions[at].answer)
+    answered = [(questions[at], result) for at, result in results.items()]
     clips = [results[at].report for at in places if questions[at].kind == "clip"]
     shares = [float(np.mean(one.report.layers)) / one.report.tokens_in for one in results.values()]
     return Scored(
@@ -83,7 +86,8 @@ def score(engine: Engine, entry: Entry, questions: Sequence[Question]) -> Scored
         float(np.mean(shares)),
         float(np.mean([report.flops for report in clips])),
         float(np.mean([report.kv_bytes for report in clips])),
-        _coverage([(questions[at], result) for at, result in results.items()]),
+        _coverage(answered),
+        _legible(answered),
         {questions[at].kind: result.report.tokens_in for at, result in results.items()},
     )
 
@@ -92,6 +96,16 @@ def _coverage(results: Sequence[tuple[Question, Result]]) -> Coverage:
     found = [coverage(result.provenance, asked.things, asked.frames.times) for asked, result in results]
     there = [one for one in found if one is not None]
     return Coverage(float(np.mean([one.things for one in there])), float(np.mean([one.spent for one in there])))
+
+
+def _legible(results: Sequence[tuple[Question, Result]]) -> Legible:
+    found = [
+        legible(result.provenance, asked.written, asked.frames.times)
+        for asked, result in results
+        if asked.kind == "clip"
+    ]
+    there = [one for one in found if one is not None]
+    return Legible(float(np.mean([one.each for one in there])), float(np.mean([one.once for one in there])))
 
 
 def clock(

@@ -96,6 +96,7 @@ def _section(model: str, rows: Sequence[Row], *, first: bool) -> Iterator[str]:
                 for row in sorted(fixed, key=lambda row: -(row.get("kept") or 0.0))
             ],
         )
+    yield from _apart(rows, names)
     yield from _spending(rows, names)
     yield from _attention(full)
     yield from _changes(rows, changed)
@@ -126,6 +127,33 @@ def _without_methods(rows: Sequence[Row]) -> Iterator[str]:
         f"{asked[0]} questions about pictures of {tokens[0]} visual tokens, {asked[1]} about clips of {tokens[1]}. "
         f"{_budget(BUDGETS[-1])} of a picture make {_tokens(max(1, round(BUDGETS[-1] * tokens[0])))}: small budgets "
         "are coarse there."
+    )
+
+
+#: Groups of questions, in words.
+_GROUPS = {"pictures": "pictures", "read": "clips, read", "else": "clips, all else"}
+
+
+def _apart(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
+    yield f"### Pictures and clips apart, at {_budget(RANKED_AT)}"
+    yield ""
+    yield from _paragraph(
+        "Accuracy kept; read are numbers and words. *Writing seen* is the part of what shows a letter or digit: in a "
+        "frame, mean over the clip, and of the places, in one frame at least. Who keeps the best patches of every "
+        "frame by itself keeps the same ones in all while little moves; who chooses at random, or against repetition, "
+        "has others in every frame and sees more of the writing in a clip than in a frame."
+    )
+    yield from _table(
+        ["method", *_GROUPS.values(), "writing seen in a frame %", "in any %"],
+        [
+            [
+                _name(rows, name),
+                *(_interval(row["groups"][group]) for group in _GROUPS),
+                *(f"{100 * row[key]:.0f}" for key in ("written_each", "written_once")),
+            ]
+            for name, row in ((name, find(rows, name, RANKED_AT)) for name in names)
+            if _ran(row)
+        ],
     )
 
 
@@ -315,12 +343,18 @@ def _kept(row: Row | None) -> str:
     """Accuracy kept with its interval and its marks."""
     if not _ran(row) or row["kept"] is None:
         return "–"
-    text = f"{100 * row['kept']:.0f} ({100 * row['low']:.0f}–{100 * row['high']:.0f})"
+    text = _interval(row)
     beats = [row[f"beats_{baseline}"] for baseline in BASELINES]
     if all(beats):
         return f"**{text}**"
     marks = "".join(mark for mark, better in zip("†‡", beats, strict=True) if better is False)
     return f"{text} {marks}".rstrip()
+
+
+def _interval(kept: Row) -> str:
+    if kept["kept"] is None:
+        return "–"
+    return f"{100 * kept['kept']:.0f} ({100 * kept['low']:.0f}–{100 * kept['high']:.0f})"
 
 
 def _percent(row: Row, full: Row, key: str) -> str:

@@ -14,6 +14,10 @@ Kind = Literal["picture", "clip"]
 
 #: Samples drawn for each question that a family is to have; a family rarer than that gets fewer questions.
 _PATIENCE = 50
+#: Numbers of things from which on they are letters or digits.
+_GLYPH = 10_000
+#: Families in which letters or digits have to be read.
+_READING = ("number", "word")
 _GREY = 127
 
 
@@ -38,6 +42,16 @@ class Question:
     def task(self) -> str:
         """Kind and family in a word, e.g. "clip order"."""
         return f"{self.kind} {self.family}"
+
+    @property
+    def written(self) -> npt.NDArray[np.bool_]:
+        """``[T, 8, 8]``, whether a patch shows a part of a letter or digit."""
+        return self.things >= _GLYPH
+
+    @property
+    def group(self) -> str:
+        """The tasks that it belongs to in few words: ``pictures``, or ``read`` or ``else`` of the clips."""
+        return "pictures" if self.kind == "picture" else "read" if self.family in _READING else "else"
 
 
 def draw(each: int, *, seed: int = 0) -> list[Question]:
@@ -81,7 +95,7 @@ def shuffled(frames: Frames) -> Frames:
 
 def _things(sample: Sample) -> npt.NDArray[np.int64]:
     """A number for each colour, shape and glyph that come together."""
-    return sample.colour + 100 * sample.shape + 10_000 * sample.glyph
+    return sample.colour + 100 * sample.shape + _GLYPH * sample.glyph
 
 
 def _plain(text: str) -> str:

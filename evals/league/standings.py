@@ -31,10 +31,11 @@ def standings(
     ``kept`` is accuracy relative to full tokens on the same questions, ``low`` and ``high`` its 95 % interval;
     ``share`` the visual tokens of a decoder layer relative to the uncompressed; ``beats_random_keep`` and
     ``beats_average_pooling`` whether it is better than that baseline with as many tokens, None where that makes no
-    sense; ``things`` and ``spent`` are those of `Coverage`. FLOPs, bytes and milliseconds are those of a clip;
-    ``change`` is there where something about the method is not as it is by default;
-    ``tasks`` holds right answers and accuracy kept by task. The row of full tokens has ``attention``. A row without
-    ``accuracy`` is of an entry that was refused, for the reason in ``note``.
+    sense; ``things`` and ``spent`` are those of `Coverage`, ``written_each`` and ``written_once`` of `Legible`. These
+    two, FLOPs, bytes and milliseconds are those of a clip; ``change`` is there where something about the method is not
+    as it is by default; ``tasks`` holds right answers and accuracy kept by task, ``groups`` the same by
+    `Question.group`. The row of full tokens has ``attention``. A row without ``accuracy`` is of an entry that was
+    refused, for the reason in ``note``.
     """
     bootstrap = Bootstrap([question.task for question in questions])
     full = next(result for entry, result in scored.items() if entry.name == FULL)
@@ -56,13 +57,16 @@ def standings(
                 "share": round(result.share, 4),
                 "things": round(result.coverage.things, 4),
                 "spent": round(result.coverage.spent, 4),
+                "written_each": round(result.legible.each, 4),
+                "written_once": round(result.legible.once, 4),
                 "prefill_flops": round(result.flops),
                 "kv_bytes": round(result.kv_bytes),
                 "first_token_ms": round(1000 * taken[entry].first_token, 2),
                 "compressor_ms": round(1000 * taken[entry].compressor, 2),
                 "note": _note(entry),
                 "tokens_in": dict(result.tokens),
-                "tasks": _tasks(questions, result, full, bootstrap),
+                "groups": _parts([question.group for question in questions], result, full, bootstrap),
+                "tasks": _parts([question.task for question in questions], result, full, bootstrap),
                 **({"attention": _rounded(looks_at)} if entry.name == FULL else {}),
             }
         )
@@ -86,13 +90,14 @@ def _note(entry: Entry) -> str:
     return f"not its default, which this host refuses, but {options}" if options else ""
 
 
-def _tasks(questions: Sequence[Question], result: Scored, full: Scored, bootstrap: Bootstrap) -> dict[str, Row]:
+def _parts(names: Sequence[str], result: Scored, full: Scored, bootstrap: Bootstrap) -> dict[str, Row]:
+    """By the name that every question has: right answers, and accuracy kept."""
     found = {}
-    for task in sorted({question.task for question in questions}):
-        inside = result.asked & (bootstrap.tasks == task)
+    for name in sorted(set(names)):
+        inside = result.asked & (np.array(names) == name)
         if inside.any():
-            kept = bootstrap.kept(result.right, full.right, task)
-            found[task] = {"questions": int(inside.sum()), "right": int(result.right[inside].sum()), **_written(kept)}
+            kept = bootstrap.kept(result.right, full.right, inside)
+            found[name] = {"questions": int(inside.sum()), "right": int(result.right[inside].sum()), **_written(kept)}
     return found
 
 

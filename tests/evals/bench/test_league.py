@@ -13,7 +13,7 @@ from evals import checkpoints
 from evals.bench import league
 from evals.league.attention import Attention, Watcher, attention
 from evals.league.changes import CHANGES
-from evals.league.coverage import Coverage, coverage, shows
+from evals.league.coverage import Coverage, Legible, coverage, legible, shows
 from evals.league.entries import (
     BARE,
     BASELINES,
@@ -80,7 +80,14 @@ def rows() -> list[Row]:
         inside = np.array([question.kind in entry.kinds for question in asked])
         tokens = {"picture": 64, "clip": 512}
         scored[entry] = Scored(
-            (ease < able) & inside, inside, share, 1e9 * share, 1e6 * share, Coverage(share, 0.5), tokens
+            (ease < able) & inside,
+            inside,
+            share,
+            1e9 * share,
+            1e6 * share,
+            Coverage(share, 0.5),
+            Legible(share, share),
+            tokens,
         )
         taken[entry] = Taken(0.06 * (share + 0.2), 0.001 if entry.method else 0.0)
     absent = Entry("psigmoid", 0.05, METHODS.get("psigmoid")(keep=0.5))
@@ -208,7 +215,7 @@ def test_watching_the_clock_changes_nothing(name: str, engine: Engine, questions
 
 def test_score_counts_what_is_right_and_what_is_spent(engine: Engine, questions: list[Question]) -> None:
     entry = next(entry for entry in entries(["uniform_stride"]) if entry.keep == 0.5)
-    some = [question for question in questions if question.family == "colour"]
+    some = [question for question in questions if question.family in ("colour", "number")]
     texts = [
         engine.look(question.frames, question.text, entry.compression(question), max_new_tokens=12).text
         for question in some
@@ -221,6 +228,7 @@ def test_score_counts_what_is_right_and_what_is_spent(engine: Engine, questions:
     assert found.tokens == {"picture": 49, "clip": 392}
     assert 0.5 < found.coverage.things <= 1
     assert 0 < found.coverage.spent < 1
+    assert found.legible.each == pytest.approx(0.5, abs=0.1)
     shuffled_only = score(engine, Entry(SHUFFLED, shown=shuffled, kinds=("clip",)), asked)
     assert shuffled_only.asked.tolist() == [question.kind == "clip" for question in asked]
 
@@ -246,6 +254,22 @@ def test_coverage_counts_things_in_every_frame_and_work_by_what_it_shows() -> No
     # Seen is the merged one alone; half a token of work went there, and a quarter to the one dropped on the way.
     assert found == Coverage(pytest.approx(1 / 3), pytest.approx(0.75 / 5.25))  # type: ignore[arg-type]
     assert coverage(provenance, np.zeros((2, 2, 2), np.int64), np.array([0.0, 1.0])) is None
+
+
+def test_writing_is_seen_over_a_clip_where_it_is_in_one_frame() -> None:
+    # Two frames of one row; the first keeps its left patch, the second all but its left.
+    provenance = Provenance(
+        grids=(Grid(1, 3, 0.0), Grid(1, 3, 1.0)),
+        owner=np.array([0, -1, -1, -1, 1, 2]),
+        mass=np.ones(3, np.float32),
+        survived=np.array([1, 0, 0, 0, 1, 1]),
+        depth=1,
+    )
+    still, moves = np.array([[[1, 1, 0]], [[1, 1, 0]]]) > 0, np.array([[[0, 0, 1]], [[1, 0, 0]]]) > 0
+    times = np.array([0.0, 1.0])
+    assert legible(provenance, still, times) == Legible(0.5, 1.0)
+    assert legible(provenance, moves, times) == Legible(0.0, 0.0)
+    assert legible(provenance, np.zeros_like(still), times) is None
 
 
 def test_coverage_of_a_lattice_other_than_the_labels() -> None:
@@ -301,7 +325,7 @@ def test_full_tokens_keep_everything_and_nothing_is_no_measure() -> None:
     assert kept is not None
     assert (kept.share, kept.low, kept.high) == (1, 1, 1)
     assert bootstrap.kept(full, np.zeros(4, dtype=np.bool_)) is None
-    task = bootstrap.kept(np.zeros(4, dtype=np.bool_), full, "b")
+    task = bootstrap.kept(np.zeros(4, dtype=np.bool_), full, bootstrap.tasks == "b")
     assert task is not None
     assert (task.share, task.low, task.high) == (0, 0, 0)
 
@@ -341,6 +365,15 @@ def test_methods_are_compared_at_what_they_spent(rows: list[Row]) -> None:
     json.dumps(rows, allow_nan=False)
 
 
+def test_groups_are_sums_of_tasks(rows: list[Row]) -> None:
+    row = next(row for row in rows if row["method"] == "hired" and row["keep"] == 0.1)
+    tasks, groups = row["tasks"], row["groups"]
+    assert groups["pictures"]["right"] == sum(one["right"] for task, one in tasks.items() if task.startswith("picture"))
+    assert groups["read"]["questions"] == sum(tasks[task]["questions"] for task in ("clip number", "clip word"))
+    assert sum(one["right"] for one in groups.values()) == sum(one["right"] for one in tasks.values())
+    assert len({one["kept"] for one in groups.values()}) == 3
+
+
 # Page, plot and command.
 
 
@@ -356,6 +389,19 @@ def test_the_page_sorts_emboldens_and_marks(rows: list[Row]) -> None:
     assert not any(word in ("nan", "None", "**nan") for line in lines for word in line.split())
     tables = [line.count("|") for line in lines if line.startswith("|")]
     assert max(tables) <= 18
+
+
+def test_the_page_tells_pictures_and_clips_apart(rows: list[Row]) -> None:
+    row = next(row for row in rows if row["method"] == "hired" and row["keep"] == 0.1)
+    groups = {
+        name: {**one, "kept": part, "low": 0.1, "high": 0.9} for part, (name, one) in enumerate(row["groups"].items())
+    }
+    seen = {"written_each": 0.37, "written_once": 0.91}
+    changed = [{**one, **seen, "groups": groups} if one is row else one for one in rows]
+    order = [list(groups).index(name) for name in ("pictures", "read", "else")]
+    assert (
+        f"| `hired` | {' | '.join(f'{100 * part} (10–90)' for part in order)} | 37 | 91 |" in page(changed).splitlines()
+    )
 
 
 def test_the_page_names_methods_that_nothing_tells_apart(rows: list[Row]) -> None:
