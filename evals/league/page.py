@@ -141,7 +141,8 @@ def _apart(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
         "Accuracy kept; read are numbers and words. *Writing seen* is the part of what shows a letter or digit: in a "
         "frame, mean over the clip, and of the places, in one frame at least. Who keeps the best patches of every "
         "frame by itself keeps the same ones in all while little moves; who chooses at random, or against repetition, "
-        "has others in every frame and sees more of the writing in a clip than in a frame."
+        "has others in every frame and sees more of the writing in a clip than in a frame. What is merged counts as "
+        "seen, but need not be legible."
     )
     yield from _table(
         ["method", *_GROUPS.values(), "writing seen in a frame %", "in any %"],
