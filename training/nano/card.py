@@ -55,6 +55,10 @@ question with its commonest answer in training, without looking.
   `familiar.json` holds the words of its training, so that Loupe can discard answers to questions with any other.
 * Things seen from far (the *far* columns): that is the purpose, a zoom has to pay.
 * Pairs of colour and shape that training never showed, as far as the table of new pairs says.
+* Words with two vowels side by side as no word of training has them, such as OIL, or few have, such as DOOR: it
+  misreads them more often than not. Made-up words, most of those in training, never put two vowels together.
+* What stands beside a thing in a clip: training asks for that in single pictures. Over several frames the answer may be
+  the colour or shape of the very thing that the question names.
 * Conversations: each question is answered on its own. Languages other than English, and long answers.
 * More than eight frames: it was trained with one and with eight. More are accepted; its accuracy there is not stated.
 """
