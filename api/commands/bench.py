@@ -82,7 +82,10 @@ def _collect(rows: Iterable[dict[str, Any]], under_way: Path) -> list[dict[str, 
                 lines.flush()
                 found.append(row)
     except BaseException:
-        err().print(f"rows so far: {len(found)}, in {under_way}")
+        if found:
+            err().print(f"rows so far: {len(found)}, in {under_way}")
+        else:
+            under_way.unlink()
         raise
     under_way.unlink()
     return found

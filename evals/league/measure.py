@@ -2,10 +2,10 @@
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from tools.errors import BadInput, LoupeError
 from tools.vlm.compression import Compression
 from tools.vlm.engine import Engine, Request, Result
 from tools.vlm.method import Method
+
+Shares = TypeVar("Shares", Coverage, Legible)
 
 #: Longest answer that is waited for, and looks that are decoded together.
 _LONGEST, _TOGETHER = 12, 16
@@ -86,26 +88,18 @@ def score(engine: Engine, entry: Entry, questions: Sequence[Question]) -> Scored
         float(np.mean(shares)),
         float(np.mean([report.flops for report in clips])),
         float(np.mean([report.kv_bytes for report in clips])),
-        _coverage(answered),
-        _legible(answered),
+        _mean(Coverage, (coverage(result.provenance, q.things, q.frames.times) for q, result in answered)),
+        _mean(
+            Legible,
+            (legible(result.provenance, q.written, q.frames.times) for q, result in answered if q.kind == "clip"),
+        ),
         {questions[at].kind: result.report.tokens_in for at, result in results.items()},
     )
 
 
-def _coverage(results: Sequence[tuple[Question, Result]]) -> Coverage:
-    found = [coverage(result.provenance, asked.things, asked.frames.times) for asked, result in results]
-    there = [one for one in found if one is not None]
-    return Coverage(float(np.mean([one.things for one in there])), float(np.mean([one.spent for one in there])))
-
-
-def _legible(results: Sequence[tuple[Question, Result]]) -> Legible:
-    found = [
-        legible(result.provenance, asked.written, asked.frames.times)
-        for asked, result in results
-        if asked.kind == "clip"
-    ]
-    there = [one for one in found if one is not None]
-    return Legible(float(np.mean([one.each for one in there])), float(np.mean([one.once for one in there])))
+def _mean(kind: type[Shares], found: Iterable[Shares | None]) -> Shares:
+    """The mean of each share, over where there are any."""
+    return kind(*np.mean([astuple(one) for one in found if one is not None], axis=0).tolist())
 
 
 def clock(

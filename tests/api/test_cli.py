@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,10 @@ def test_a_benchmark_that_breaks_leaves_its_rows_and_the_last_results(
     assert "rows so far: 1" in err
     assert json.loads((tmp_path / "media.unfinished.jsonl").read_text("utf-8")) == {"way": "short"}
     assert json.loads((tmp_path / "media.json").read_text("utf-8"))["rows"] == [{"way": "long"}]
+    monkeypatch.setattr(media, "run", lambda path: islice(broken(path), 1, None))
+    _, _, err = result_of(capsys, *arguments)
+    assert "rows so far" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["media.json"]
 
 
 def test_every_verb_has_help() -> None:
