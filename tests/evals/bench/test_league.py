@@ -110,6 +110,13 @@ def test_questions_are_as_many_of_each_task_and_no_picture_is_asked_about_twice(
     assert [question.text for question in draw(2)] == [question.text for question in questions]
 
 
+def test_what_is_written_is_a_part_of_what_is_shown(questions: list[Question]) -> None:
+    assert all(question.things[question.written].all() for question in questions)
+    assert all(question.written.any() for question in questions if question.family in ("number", "word"))
+    shapes = [(question.things > 0) & ~question.written for question in questions if question.family == "shape"]
+    assert all(shape.any() for shape in shapes)
+
+
 def test_blind_shows_nothing_and_shuffled_the_same_pictures(questions: list[Question]) -> None:
     frames = next(question.frames for question in questions if question.kind == "clip")
     grey, mixed = blind(frames), shuffled(frames)
