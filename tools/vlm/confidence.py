@@ -16,9 +16,11 @@ def confidence(host: Host, question: str, text: str, chances: Sequence[float], f
     """The geometric mean of the probabilities of the generated tokens (without the one that ends the answer).
 
     An answer to a question that offers options (``A. ...  B. ...``), or an answer of yes or no, gets instead the
-    probability of its first token among those of all options, which is comparable between questions. A checkpoint whose
-    config has a ``confidence_temperature`` (fitted so that these numbers are how often it is right) gets its
-    probabilities at that temperature.
+    probability of its first token among those of all options, which is comparable between questions.
+
+    A checkpoint whose config has a ``confidence_temperature`` (fitted so that these numbers are how often it is right)
+    gets its probabilities at that temperature, and their product instead of their mean: its answers are as short as
+    those of its training, and a word of which one letter is guessed is a guess.
 
     Args:
         chances: probabilities of the generated tokens.
@@ -30,6 +32,8 @@ def confidence(host: Host, question: str, text: str, chances: Sequence[float], f
             return share
     if not chances:
         return 0.0
+    if host.calibrated:
+        return math.prod(chances)
     logs = [math.log(max(chance, 1e-30)) for chance in chances]
     return math.exp(sum(logs) / len(logs))
 

@@ -79,6 +79,8 @@ class Host(ABC):
         self.context = int(model.config.text_config.max_position_embeddings)
         #: What logits are divided by where probabilities are read off them; no answer depends on it.
         self.temperature = float(getattr(model.config, "confidence_temperature", 1.0))
+        #: Whether that was fitted, so that confidences are meant to be how often answers are right.
+        self.calibrated = hasattr(model.config, "confidence_temperature")
         #: The words of its training; `load_host` sets it where the checkpoint tells.
         self.familiar: Familiar | None = None
         self._refuse_unsupported()

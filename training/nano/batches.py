@@ -143,7 +143,7 @@ def jobs(stage: Stage, seed: int, group: int = 0) -> Iterator[Job]:
 def checks(stage: Stage, count: int, seed: int) -> list[Job]:
     """Jobs of the validation split, about ``count`` samples of each kind that the stage sees; and where pictures are
     asked about, plain questions about as many: what goes wrong with new pairs alone hardly shows in the others."""
-    whole = [replace(mix, drop=0.0, again=False) for mix in stage.mixes]
+    whole = [replace(mix, drop=0.0, again=False, jumbled=False) for mix in stage.mixes]
     found = [Job("validation", seed, 0, mix, batches=-(-count // mix.batch)) for mix in whole if count]
     if count and stage.language > 0 and any(mix.kind == "picture" and mix.turns for mix in whole):
         found.append(Job("validation", seed, 0, Mix(batch=count), batches=1, plain=True))
@@ -175,7 +175,8 @@ def _samples(job: Job) -> Iterator[Sample]:
     Raises:
         BadInput: if there are next to none.
     """
-    scenes, mix = _scenes(job.split, job.seed), job.mix
+    mix = job.mix
+    scenes = _scenes(job.split, job.seed, mix.jumbled)
     make = scenes.picture if mix.kind == "picture" else scenes.clip
     for index in range(job.first, job.first + _STRIDE):
         if job.plain:
@@ -320,8 +321,8 @@ def _padded(rows: Sequence[Sequence[int]], value: int) -> Ints:
 
 
 @lru_cache(maxsize=4)
-def _scenes(split: Split, seed: int) -> Scenes:
-    return Scenes(split, seed)
+def _scenes(split: Split, seed: int, jumbled: bool) -> Scenes:
+    return Scenes(split, seed, jumbled=jumbled)
 
 
 def _tokenizer(vocabulary: Path) -> Tokenizer:

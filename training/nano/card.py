@@ -55,12 +55,17 @@ question with its commonest answer in training, without looking.
   `familiar.json` holds the words of its training, so that Loupe can discard answers to questions with any other.
 * Things seen from far (the *far* columns): that is the purpose, a zoom has to pay.
 * Pairs of colour and shape that training never showed, as far as the table of new pairs says.
+{limits}* Conversations: each question is answered on its own. Languages other than English, and long answers.
+* More than eight frames: it was trained with one and with eight. More are accepted; its accuracy there is not stated.
+"""
+
+_SPOKEN = """\
 * Words with two vowels side by side as no word of training has them, such as OIL, or few have, such as DOOR: it
   misreads them more often than not. Made-up words, most of those in training, never put two vowels together.
-* What stands beside a thing in a clip: training asks for that in single pictures. Over several frames the answer may be
-  the colour or shape of the very thing that the question names.
-* Conversations: each question is answered on its own. Languages other than English, and long answers.
-* More than eight frames: it was trained with one and with eight. More are accepted; its accuracy there is not stated.
+"""
+_BESIDE = """\
+* What stands beside a thing in a clip: training asks for that mostly in single pictures. Over several frames the answer
+  may be the colour or shape of the very thing that the question names.
 """
 
 _SWAPS = """In {share:.0%} of the samples the vision tower's vectors of some colours or shapes were swapped at random
@@ -115,6 +120,7 @@ def card(recipe: Recipe, facts: Mapping[str, Any], measured: Mapping[str, Any]) 
         all=measured["calibration_error"]["all"],
         temperature=measured["temperature"],
         recall=_search(recall),
+        limits=_limits(recipe),
     )
 
 
@@ -126,6 +132,14 @@ def _run(run: Mapping[str, Any]) -> str:
     return (
         f"* `{run['config']}` ({', '.join(run['stages'])}): {run['steps']} steps in {run['seconds'] / 3600:.2f} hours"
     )
+
+
+def _limits(recipe: Recipe) -> str:
+    """What a model can't do because its training hardly ever asked for it."""
+    mixes = [mix for stage in recipe.stages for mix in stage.mixes]
+    spoken = "" if any(mix.jumbled for mix in mixes) else _SPOKEN
+    beside = "" if any(mix.kind == "clip" and "colour" in mix.families for mix in mixes) else _BESIDE
+    return spoken + beside
 
 
 def _search(recall: tuple[int, int] | None) -> str:

@@ -110,8 +110,12 @@ class Training:
         ):
             while self.progress.stage < len(self.recipe.stages):
                 stage = self.recipe.stages[self.progress.stage]
+                if self.progress.step == 0:
+                    self._average.begin()
                 if not self._stage(stage, feed, crew, stop_after):
                     return
+                if stage.blend > 0:
+                    self._average.blend(stage.blend)
                 self._note("validation", stage, **self.check(stage, feed))
                 self.progress = self.progress.next_stage()
                 self._save()

@@ -47,13 +47,25 @@ class Average:
     """The exponential running mean of a module's parameters, young ones weighing more while there are few.
 
     Attributes:
-        mean: one tensor for each parameter, in float32.
+        mean: one tensor for each parameter, in float32; ``begun`` is what it was when the present stage began.
     """
 
     def __init__(self, parts: nn.Module, decay: float) -> None:
         self._parameters: list[torch.Tensor] = list(parts.parameters())
         self._decay = decay
         self.mean = [parameter.detach().clone() for parameter in self._parameters]
+        self.begun = self._copied()
+
+    def begin(self) -> None:
+        """Keeps the mean as what a stage begins with."""
+        self.begun = self._copied()
+
+    @torch.no_grad()
+    def blend(self, share: float) -> None:
+        """Mixes ``share`` of what the stage began with into the mean, and goes on from there."""
+        torch._foreach_lerp_(self.mean, self.begun, share)
+        for parameter, mean in zip(self._parameters, self.mean, strict=True):
+            parameter.copy_(mean)
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -70,6 +82,9 @@ class Average:
         finally:
             self._swap()
 
+    def _copied(self) -> list[torch.Tensor]:
+        return [mean.clone() for mean in self.mean]
+
     @torch.no_grad()
     def _swap(self) -> None:
         for parameter, mean in zip(self._parameters, self.mean, strict=True):
@@ -84,6 +99,7 @@ def save(path: Path, recipe: Recipe, progress: Progress, parts: nn.Module, optim
         "parts": parts.state_dict(),
         "optimizer": optimizer.state_dict(),
         "average": average.mean,
+        "begun": average.begun,
     }
     scratch = path.with_name(path.name + ".new")
     with scratch.open("wb") as stream:
@@ -122,8 +138,9 @@ def load(
     parts.load_state_dict(state["parts"])
     optimizer.load_state_dict(state["optimizer"])
     with torch.no_grad():
-        for mean, saved in zip(average.mean, state["average"], strict=True):
-            mean.copy_(saved)
+        for kept, saved in ((average.mean, state["average"]), (average.begun, state["begun"])):
+            for tensor, value in zip(kept, saved, strict=True):
+                tensor.copy_(value)
     progress.changes += not same
     return progress
 
@@ -155,6 +172,7 @@ def unpack(folder: Path, recipe: Recipe, parts: nn.Module, average: Average) -> 
             for (name, parameter), mean in zip(parts.named_parameters(), average.mean, strict=True):
                 parameter.copy_(means[name])
                 mean.copy_(parameter)
+        average.begin()
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise BadInput(
             f"'{folder}' holds no run that '{recipe.name}' can go on with: {error}",

@@ -37,11 +37,14 @@ class Scenes:
 
     Splits share no seed, and validation and test have pairs of colour and shape, numbers and words of their own that
     are neither shown nor spoken of in the others. Only training pictures are worn by noise and compression.
+
+    Args:
+        jumbled: whether half of the made-up words are any letters in any order, see `Universe`.
     """
 
-    def __init__(self, split: Split, seed: int = 0) -> None:
+    def __init__(self, split: Split, seed: int = 0, *, jumbled: bool = False) -> None:
         self._split, self._seed = split, seed
-        self._universe = universe(split)
+        self._universe = replace(universe(split), jumbled=jumbled)
 
     def picture(self, index: int, *, turns: int = 8, scale: Scale = "near", again: bool = False) -> Sample:
         """One picture with up to ``turns`` questions (fewer where little is shown).

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import product
 from typing import Literal, get_args
@@ -102,11 +102,14 @@ class Universe:
     Attributes:
         shared: pairs of every split.
         own: pairs of this split alone; none in train, which has the shared ones to itself to learn from.
+        jumbled: whether half of the made-up words are any letters in any order. Otherwise all can be spoken, and
+            whoever has read many of them expects a consonant behind each vowel.
     """
 
     split: Split
     shared: tuple[Pair, ...]
     own: tuple[Pair, ...]
+    jumbled: bool = False
 
     @cached_property
     def _allowed(self) -> frozenset[Pair]:
@@ -159,7 +162,7 @@ class Universe:
     def without(self, pairs: Collection[Pair]) -> "Universe":
         """The same without some pairs."""
         shared, own = (tuple(pair for pair in kept if pair not in pairs) for kept in (self.shared, self.own))
-        return Universe(self.split, shared, own)
+        return replace(self, shared=shared, own=own)
 
     def number(self, chance: random.Random) -> str:
         """Mostly two digits; in validation and test half are the split's own."""
@@ -175,7 +178,11 @@ class Universe:
         """A short word, real or made up so that it has to be read; in validation and test half are the split's own."""
         wanted = self._wanted(chance)
         while True:
-            text = chance.choice(_WORDS) if chance.random() < 0.4 else _made_up(chance)
+            text = (
+                chance.choice(_WORDS)
+                if chance.random() < 0.4
+                else _made_up(chance, jumbled=self.jumbled and chance.random() < 0.5)
+            )
             if text_split(text) == wanted:
                 return text
 
@@ -197,7 +204,10 @@ def place_of(x: float, y: float) -> str:
     return PLACES[min(int(y * 3), 2) * 3 + min(int(x * 3), 2)]
 
 
-def _made_up(chance: random.Random) -> str:
-    """Three to five letters that can be spoken."""
-    pattern = chance.choice(("CVC", "CVC", "CVCV", "VCVC", "CVCC", "CVCVC"))
+def _made_up(chance: random.Random, *, jumbled: bool) -> str:
+    """Three to five letters, as many vowels as consonants if they are ``jumbled``."""
+    if jumbled:
+        pattern = "".join(chance.choices("CV", k=chance.randint(3, 5)))
+    else:
+        pattern = chance.choice(("CVC", "CVC", "CVCV", "VCVC", "CVCC", "CVCVC"))
     return "".join(chance.choice(_CONSONANTS if kind == "C" else _VOWELS) for kind in pattern)

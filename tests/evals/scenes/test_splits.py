@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -14,8 +15,8 @@ _PAIR = re.compile(rf"\b({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})s?(?:es)?\b")
 _TEXT = re.compile(r"\b([A-Z]{2,5}|\d{2,3})\b")
 
 
-def _samples(split: Split) -> Iterator[Sample]:
-    scenes = Scenes(split)
+def _samples(split: Split, *, jumbled: bool = False) -> Iterator[Sample]:
+    scenes = Scenes(split, jumbled=jumbled)
     yield from (scenes.picture(index) for index in range(150))
     yield from (scenes.clip(index) for index in range(40))
 
@@ -35,10 +36,11 @@ def test_each_colour_and_each_shape_has_one_pair_of_its_own_in_validation_and_in
         assert len([number for number in range(10, 100) if text_split(str(number)) == split]) == 9
 
 
+@pytest.mark.parametrize("jumbled", [False, True])
 @pytest.mark.parametrize("split", SPLITS)
-def test_nothing_of_another_split_is_shown_or_mentioned(split: Split) -> None:
+def test_nothing_of_another_split_is_shown_or_mentioned(split: Split, jumbled: bool) -> None:
     pairs, texts = set(), set()
-    for sample in _samples(split):
+    for sample in _samples(split, jumbled=jumbled):
         for text in _texts(sample):
             pairs |= set(_PAIR.findall(text))
             texts |= set(_TEXT.findall(text.replace("(", " ").replace(")", " ")))
@@ -62,3 +64,15 @@ def test_a_universe_without_a_pair_never_draws_it() -> None:
     assert not some.allows(*whole.own[0])
     only_red = {some.pair(chance, ["red"]) for _ in range(300)}
     assert {colour for colour, _ in only_red} <= {"red"}
+
+
+@pytest.mark.parametrize("jumbled", [False, True])
+def test_vowels_stand_together_in_jumbled_words(jumbled: bool) -> None:
+    whole, chance = universe("train"), random.Random(2)
+    some = replace(whole, jumbled=jumbled).without(whole.shared[::3])
+    words = {some.word(chance) for _ in range(3000)}
+    assert all(re.fullmatch("[A-Z]{2,5}", word) for word in words)
+    # Real words have them too.
+    together = {word for word in words if re.search("[AEIOU]{2}", word)}
+    assert (len(together) > len(words) / 5) == jumbled
+    assert {pair for word in together for pair in re.findall("(?=([AEIOU]{2}))", word)} >= {"EA", "OO", "UE"}

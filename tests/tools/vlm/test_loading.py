@@ -234,7 +234,7 @@ def test_nothing_is_loaded_for_a_request_that_cannot_be_read(tmp_path: Path) -> 
 # Confidence.
 
 
-def test_confidence(tiny: LoadHost) -> None:
+def test_confidence(tiny: LoadHost, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     host = tiny("llava")
@@ -249,3 +249,7 @@ def test_confidence(tiny: LoadHost) -> None:
     assert confidence(host, question, "the door", [0.3, 0.3], logs) == pytest.approx(0.3)
     logs[encode("yes")[0]], logs[encode("no")[0]] = np.log(0.02), np.log(0.06)
     assert confidence(host, "Is it?", "No, it is not", [0.06], logs) == pytest.approx(0.75)
+    monkeypatch.setattr(host, "calibrated", True)
+    assert confidence(host, "What is it?", "a cat", [0.5, 0.5], None) == pytest.approx(0.25)
+    assert confidence(host, "What is it?", "", [], None) == 0.0
+    assert confidence(host, "Is it?", "No, it is not", [0.06, 0.5], logs) == pytest.approx(0.75)

@@ -116,6 +116,16 @@ def test_a_mix_may_ask_the_same_again(vocabulary: Path) -> None:
     assert not any(job.mix.again for job in checks(Stage("clips", 1.0, (replace(mix, again=True),)), 6, 0))
 
 
+def test_a_mix_may_show_jumbled_words(vocabulary: Path) -> None:
+    mix = Mix(batch=16, turns=8, families=("word",))
+
+    def shown(jumbled: bool) -> list[Batch]:
+        return draw(Job("train", 0, 0, replace(mix, jumbled=jumbled)), vocabulary)
+
+    assert not any(map(_same, shown(jumbled=True), shown(jumbled=False)))
+    assert not any(job.mix.jumbled for job in checks(Stage("words", 1.0, (replace(mix, jumbled=True),)), 6, 0))
+
+
 def test_samples_that_cannot_be_asked_are_passed_over(vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = replace(next(jobs(STAGE, 0)), mix=Mix("clip", batch=2, turns=20, families=("order", "speed")))
     rows = [row for batch in draw(job, vocabulary) for row in batch.families]

@@ -27,7 +27,7 @@ SMALL = Recipe(
     replace(recipe("tiny").sizes, samples=10),
     (
         Stage("tower", 0.5, (Mix(batch=2, turns=0),), language=0.0, dense=1.0, words=0.5, contrast=0.5),
-        Stage("answers", 0.5, (Mix(batch=2, turns=2), Mix("clip", batch=2, turns=1)), tower=0.3),
+        Stage("answers", 0.5, (Mix(batch=2, turns=2), Mix("clip", batch=2, turns=1)), tower=0.3, blend=0.25),
     ),
     steps=12,
     lines=2,
@@ -223,6 +223,30 @@ def test_the_running_mean() -> None:
     with average.applied():
         assert module.weight.item() == 4.0
     assert module.weight.item() == 8.0
+
+
+def test_an_end_is_blended_with_its_beginning() -> None:
+    module = torch.nn.Linear(1, 1, bias=False)
+    average = Average(module, decay=0.0)
+    module.weight.data.fill_(4.0)
+    average.update(0)
+    average.begin()
+    module.weight.data.fill_(8.0)
+    average.update(1)
+    average.blend(0.25)
+    assert average.mean[0].item() == module.weight.item() == 7.0
+    assert average.begun[0].item() == 4.0
+
+
+def test_a_stage_ends_in_the_blend(whole: Training, tmp_path: Path) -> None:
+    tower, answers = SMALL.stages
+    plain = Training(replace(SMALL, stages=(tower, replace(answers, blend=0.0))), tmp_path / "plain", device="cpu")
+    plain.run()
+    begun = plain._average.begun
+    for mine, own, first in zip(whole._average.mean, plain._average.mean, begun, strict=True):
+        torch.testing.assert_close(mine, own.lerp(first, 0.25))
+    for parameter, mean in zip(whole.learner.parts.parameters(), whole._average.mean, strict=True):
+        assert torch.equal(parameter, mean)
 
 
 def test_limits() -> None:

@@ -165,11 +165,14 @@ def test_card_states_what_was_measured() -> None:
                  "187", "0.935", "1000 steps in 2.00 hours", "--steps 1000", "20.0 MB"):  # fmt: skip
         assert part in text, part
     assert "{" not in text
+    assert "two vowels" not in text
+    assert "beside a thing" not in text
     text = " ".join(card(recipe("nano"), {**facts, "run": {**run, "changes": 2}}, measured).split())
     assert "changed on the way, 2 times" in text
     assert "gives the same parameters" not in text
     assert "In 50% of the samples" in text
     text = card(recipe("nano-qwen"), facts, {**measured, "host": "qwen2_5_vl", "recall_at_5": None})
     assert "no contrastive tower" in text
+    assert text.count("* Words with two vowels") == text.count("* What stands beside a thing in a clip") == 1
     assert "swapped" not in text
     assert "search/" not in text
