@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,7 +49,7 @@ class _Overconfident:
     """An engine that is too sure of itself by a known factor, and tells methods so."""
 
     truth: float
-    host: Any = None
+    host: Any = field(default_factory=lambda: SimpleNamespace(calibrated=True))
 
     def run(self, requests: list[Any]) -> list[Any]:
         found = []
