@@ -137,8 +137,10 @@ def load(
         )
     parts.load_state_dict(state["parts"])
     optimizer.load_state_dict(state["optimizer"])
+    # Older copies of Loupe kept no beginning; the stage then counts as begun here.
+    begun_with = state.get("begun", state["average"])
     with torch.no_grad():
-        for kept, saved in ((average.mean, state["average"]), (average.begun, state["begun"])):
+        for kept, saved in ((average.mean, state["average"]), (average.begun, begun_with)):
             for tensor, value in zip(kept, saved, strict=True):
                 tensor.copy_(value)
     progress.changes += not same

@@ -178,11 +178,8 @@ class Universe:
         """A short word, real or made up so that it has to be read; in validation and test half are the split's own."""
         wanted = self._wanted(chance)
         while True:
-            text = (
-                chance.choice(_WORDS)
-                if chance.random() < 0.4
-                else _made_up(chance, jumbled=self.jumbled and chance.random() < 0.5)
-            )
+            real = chance.random() < 0.4
+            text = chance.choice(_WORDS) if real else _made_up(chance, jumbled=self.jumbled and chance.random() < 0.5)
             if text_split(text) == wanted:
                 return text
 

@@ -238,12 +238,24 @@ def test_an_end_is_blended_with_its_beginning() -> None:
     assert average.begun[0].item() == 4.0
 
 
+def test_a_state_without_the_beginning_of_its_stage_is_gone_on_with(tmp_path: Path) -> None:
+    Training(SMALL, tmp_path, device="cpu").run(stop_after=8)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    del state["begun"]
+    torch.save(state, tmp_path / "state.pt")
+    again = Training(SMALL, tmp_path, resume=True, device="cpu")
+    assert all(map(torch.equal, again._average.begun, again._average.mean))
+
+
 def test_a_stage_ends_in_the_blend(whole: Training, tmp_path: Path) -> None:
     tower, answers = SMALL.stages
     plain = Training(replace(SMALL, stages=(tower, replace(answers, blend=0.0))), tmp_path / "plain", device="cpu")
     plain.run()
-    begun = plain._average.begun
-    for mine, own, first in zip(whole._average.mean, plain._average.mean, begun, strict=True):
+    # As many steps as the first stage has.
+    begun = Training(SMALL, tmp_path / "begun", device="cpu")
+    begun.run(stop_after=6)
+    means = (training._average.mean for training in (whole, plain, begun))
+    for mine, own, first in zip(*means, strict=True):
         torch.testing.assert_close(mine, own.lerp(first, 0.25))
     for parameter, mean in zip(whole.learner.parts.parameters(), whole._average.mean, strict=True):
         assert torch.equal(parameter, mean)
