@@ -1,13 +1,14 @@
-"""The bench of zooming adds up answers fairly and refuses a model that cannot take the frames."""
+"""The bench of zooming adds up answers fairly and refuses a model that cannot take the frames; zooming pays."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agents.answer import Answer
 from agents.question import Question
-from evals.bench.zoom import WAYS, Way, _measure
+from evals.bench.zoom import WAYS, Way, _measure, run
 from evals.synth.scenes.benchmark import Needle, benchmark
 from tools.errors import ProfileError
 from tools.evidence import Cost
@@ -66,3 +67,13 @@ def test_every_way_has_its_own_name_and_both_zooms_are_left_out_once() -> None:
 def test_a_look_that_fails_is_no_wrong_answer(needles: tuple[Needle, ...]) -> None:
     with pytest.raises(ProfileError, match="uniform 8: look failed: too many frames"):
         measure(Loupe("look failed: too many frames"), WAYS[0], needles)
+
+
+@pytest.mark.slow
+def test_zooming_pays_on_a_film_of_a_minute(tmp_path: Path) -> None:
+    chosen = [way for way in WAYS if way.name in ("uniform 128", "zoom")]
+    uniform, zoom = run(tmp_path, films=[(1, 0)], ways=chosen)
+    assert uniform["questions"] == zoom["questions"] == len(benchmark(1, 0).needles)
+    assert zoom["accuracy"] >= uniform["accuracy"] + 0.2
+    assert zoom["visual_tokens"] * 5 <= uniform["visual_tokens"]
+    assert (tmp_path / "needles-1-0.mp4").exists()
